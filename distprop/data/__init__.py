@@ -1,0 +1,1 @@
+"""Parquet in: what is read, in which order, as which numbers."""

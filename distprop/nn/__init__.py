@@ -1,0 +1,1 @@
+"""Neural networks over arrays: layers, losses, metrics and the gradient of a leaf."""

@@ -1,0 +1,1 @@
+"""What the bits depend on: BLAS kernel, CPU features, canary, fingerprint."""

@@ -1,0 +1,1 @@
+"""Who does what when: the step as pure state machines."""

@@ -1,0 +1,1 @@
+"""Carries the messages of the protocol and performs its effects: inline or on Ray."""

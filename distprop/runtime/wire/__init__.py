@@ -1,0 +1,1 @@
+"""How messages, gradients and weights travel."""

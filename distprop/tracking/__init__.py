@@ -1,0 +1,1 @@
+"""Listeners that keep runs: MLflow and its spool."""
