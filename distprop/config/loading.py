@@ -1,0 +1,78 @@
+"""From a file, a text or a mapping to a checked job.
+
+Precedence is one sentence: the file, then overrides in order; the environment counts only inside `${VAR}`.
+"""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from distprop.config.expanding import misplaced
+from distprop.config.explaining import dotted, explain, missing
+from distprop.config.job import Job
+from distprop.config.overrides import Overrides, override
+from distprop.config.reading import Document, read_text
+from distprop.errors import ConfigError
+
+
+def load_job(
+    source: str | Path | Mapping[str, Any] | Job, overrides: Overrides = (), *, in_memory: bool = False
+) -> Job:
+    """The job of a YAML file (by its path), a mapping with the same keys, or another job; with overrides.
+
+    in_memory: the training rows are handed over by the caller, so `data.train` may be missing.
+    Raises ConfigError saying what, on which line, why, and what to write instead.
+    """
+    folder = Path(source).resolve().parent if isinstance(source, str | Path) else None
+    if isinstance(source, Job):
+        folder = source.folder
+    job = _checked(override(_document(source), overrides), in_memory)
+    job._folder = folder
+    return job
+
+
+def parse_job(text: str, overrides: Overrides = (), origin: str = "the text") -> Job:
+    """The job of a YAML text, such as `Job.to_yaml` gives or an MLflow run has as artifact."""
+    return _checked(override(read_text(text, origin), overrides), in_memory=True)
+
+
+def _document(source: str | Path | Mapping[str, Any] | Job) -> Document:
+    if isinstance(source, Job):
+        return Document(source.plain(), "the job")
+    if isinstance(source, Mapping):
+        return Document(copy.deepcopy(dict(source)), "the mapping")
+    document = read_text(_text_of(Path(source)), str(source))
+    document.data.setdefault("name", Path(source).stem)
+    return document
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ConfigError(
+            f"cannot read the config {path}",
+            str(reason),
+            "name a YAML file, or write one with `distprop init FILE --target COLUMN`",
+        ) from error
+
+
+def _checked(document: Document, in_memory: bool) -> Job:
+    for path, text in misplaced(document.data):
+        raise ConfigError(
+            f"`{dotted(path)}` is {text!r} in {document.place(path)}",
+            "variables are expanded in data paths, checkpoint.dir, tracking and cluster.address only: "
+            "nothing else may depend on the environment",
+            f"write the value itself, or give it on the command line: --set {dotted(path)}=...",
+        )
+    try:
+        job = Job.model_validate(document.data)
+    except ValidationError as error:
+        raise explain(error, document) from None
+    if job.data.train is None and not in_memory:
+        raise missing("data.train", document)
+    return job

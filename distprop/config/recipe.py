@@ -1,0 +1,81 @@
+"""The recipe: the part of a job that may change its numbers, its hash, and its flat form.
+
+Not in it: paths (the data's own digest stands for the rows), cluster, tracking, checkpoints except for what chooses
+the kept model, faults, and the job's name.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from distprop.errors import ConfigError
+
+
+def recipe_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of a whole job, both as plain dicts."""
+    data = {key: value for key, value in job["data"].items() if key not in ("train", "valid", "test")}
+    whole = {
+        "seed": job["seed"],
+        "data": {"valid": _held_out(job["data"]["valid"]), **data},
+        **{key: job[key] for key in ("model", "loss", "metrics", "optimizer", "train", "numerics")},
+        "keep_best": job["checkpoint"]["keep_best"],
+    }
+    return {key: _canonical(value) for key, value in whole.items()}
+
+
+def _held_out(valid: Any) -> Any:
+    """How validation rows are found, without their paths."""
+    return "files" if isinstance(valid, str | list | tuple) else valid
+
+
+def _canonical(value: Any) -> Any:
+    """`value` with one form for each number: 1.0 and 1 are the same recipe."""
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """SHA-256 over the recipe as JSON with sorted keys; 64 hexadecimal digits.
+
+    The order of keys does not count, except where order has a meaning: there the config has lists.
+    Features are concatenated in the order of their mapping, so that mapping is hashed as a list of pairs.
+    """
+    ordered = {**recipe, "data": {**recipe["data"], "features": _pairs(recipe["data"]["features"])}}
+    try:
+        text = json.dumps(ordered, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "a value in the job is no plain YAML value",
+            f"{error}; the recipe is hashed as JSON",
+            "use finite numbers, text, true, false, null, lists and mappings",
+        ) from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pairs(features: Any) -> Any:
+    return [[key, value] for key, value in features.items()] if isinstance(features, Mapping) else features
+
+
+def flatten(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The recipe as MLflow parameters: "optimizer.adamw.learning_rate" -> "0.001".
+
+    Characters that MLflow refuses in names become underscores; lists of plain values stay together.
+    """
+    return {re.sub(r"[^\w\-. :/]", "_", key): text for key, text in _leaves("", recipe)}
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    parts: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        parts = [(str(key), part) for key, part in value.items()]
+    elif isinstance(value, list) and any(isinstance(part, Mapping | list) for part in value):
+        parts = [(str(index), part) for index, part in enumerate(value)]
+    if not parts:
+        yield path, value if isinstance(value, str) else json.dumps(value)
+    for key, part in parts:
+        yield from _leaves(f"{path}.{key}" if path else key, part)

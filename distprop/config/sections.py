@@ -1,0 +1,246 @@
+"""The sections of a job: small frozen models, one for each key that has keys of its own."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, field_validator, model_validator
+
+from distprop.config.interval import Interval, IntervalField
+from distprop.config.strict import Strict, form, problem
+
+Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+"""A list of texts, kept as a tuple."""
+Paths = Annotated[Annotated[str, Tag("<text>")] | Annotated[Texts, Tag("<list>")], Discriminator(form)]
+"""A file, folder, glob or `sample://` name, or several."""
+EvaluationMetric = Annotated[str, Field(pattern=r"^valid/\w+$")]
+WholeNumber = Annotated[PositiveInt, Tag("<number>")]
+Auto = Annotated[Literal["auto"], Tag("<text>")]
+
+
+class Fraction(Strict):
+    """A part of the training rows, taken out by row identity: the same rows for any number of shards."""
+
+    fraction: float = Field(gt=0, lt=1, description="part of the training rows", examples=[0.1])
+    stratify: bool = Field(default=False, description="take the same part of every class", examples=[True])
+
+
+Held = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[Texts, Tag("<list>")] | Annotated[Fraction, Tag("<mapping>")],
+    Discriminator(form),
+]
+Features = Annotated[
+    Annotated[Literal["all"], Tag("<text>")]
+    | Annotated[Texts, Tag("<list>")]
+    | Annotated[dict[str, Any], Field(min_length=1), Tag("<mapping>")],
+    Discriminator(form),
+]
+ClassName = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[int, Tag("<number>")] | Annotated[bool, Tag("<true or false>")],
+    Discriminator(form),
+]
+Classes = Annotated[
+    Auto | Annotated[tuple[ClassName, ...], Field(strict=False, min_length=2), Tag("<list>")],
+    Discriminator(form),
+]
+
+
+class Data(Strict):
+    """Which rows are trained on, and how columns become numbers."""
+
+    train: Paths | None = Field(
+        default=None,
+        description="the training rows: Parquet files, folders, globs",
+        examples=["data/train.parquet"],
+    )
+    valid: Held | None = Field(
+        default=None,
+        description="the rows that choose (early stopping, best model): paths, or a fraction of the training rows",
+        examples=[{"fraction": 0.1}],
+    )
+    test: Paths | None = Field(
+        default=None,
+        description="rows measured once, at the end, with the kept model: they choose nothing",
+        examples=["data/test.parquet"],
+    )
+    features: Features = Field(
+        default="all",
+        description="the columns to learn from: all, a list of names or globs, or a mapping from names to transforms",
+        examples=["all", ["x*"], {"age": "standardize"}],
+    )
+    target: str = Field(description="the column to predict", examples=["label"])
+    classes: Classes = Field(
+        default="auto", description="the class values in the order of the outputs, or auto", examples=["auto"]
+    )
+    shards: PositiveInt = Field(
+        default=8,
+        description="fixed logical parts of the training rows: the most workers that can ever help; fixes the numbers",
+        examples=[8],
+    )
+    batch_size: PositiveInt = Field(default=128, description="rows a step, over all shards", examples=[128])
+    shuffle_rows: PositiveInt = Field(
+        default=65_536, description="rows within which an epoch's order is drawn", examples=[65_536]
+    )
+
+    @model_validator(mode="after")
+    def _rows_for_every_shard(self) -> "Data":
+        if self.batch_size < self.shards:
+            raise problem(
+                f"`data.batch_size` is {self.batch_size}, `data.shards` is {self.shards}",
+                "every shard takes part in every step with at least one row",
+                f"set `data.shards` to {self.batch_size} or less, or a larger `data.batch_size`",
+            )
+        return self
+
+
+class EarlyStopping(Strict):
+    """End training when a metric has not become better for a while; the best model is kept."""
+
+    metric: EvaluationMetric = Field(
+        description="what is watched, measured on `data.valid`", examples=["valid/loss"]
+    )
+    patience: PositiveInt = Field(description="evaluations without a better value", examples=[3])
+    min_delta: float = Field(default=0.0, ge=0, description="how much better is better", examples=[0.0])
+
+
+class Train(Strict):
+    """How long to train, and when to measure."""
+
+    epochs: PositiveFloat | None = Field(
+        default=None, description="how often all rows are seen; may be a fraction", examples=[5]
+    )
+    steps: PositiveInt | None = Field(default=None, description="updates; instead of epochs", examples=[1000])
+    evaluate_every: IntervalField | None = Field(
+        default=Interval(1, "epochs"),
+        description="when `data.valid` is measured; always at the end; null: only then",
+        examples=["1 epoch"],
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="when to stop early", examples=[{"metric": "valid/loss", "patience": 3}]
+    )
+    on_divergence: Literal["stop"] = Field(
+        default="stop", description="what happens when the loss is NaN or infinite", examples=["stop"]
+    )
+
+    @model_validator(mode="after")
+    def _epochs_or_steps(self) -> "Train":
+        if (self.epochs is None) == (self.steps is None):
+            given = "neither `epochs` nor `steps`" if self.epochs is None else "both `epochs` and `steps`"
+            raise problem(
+                f"`train` has {given}",
+                "exactly one of them says how long to train",
+                "keep one; on the command line `--set train.epochs=null --set train.steps=1000` exchanges them",
+            )
+        return self
+
+    def last_version(self, steps_per_epoch: int) -> int:
+        """The version that training ends with: how many updates it makes, at least 1."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None  # noqa: S101 - exactly one is given
+        return max(1, round(self.epochs * steps_per_epoch))
+
+
+class Checkpoint(Strict):
+    """When the state of the training is written down, and which states are kept."""
+
+    every: IntervalField | None = Field(
+        default=Interval(1, "epochs"),
+        description="when; null: only at the end",
+        examples=["500 steps", "1 epoch"],
+    )
+    keep_last: PositiveInt = Field(default=2, description="how many of the newest are kept", examples=[2])
+    keep_best: EvaluationMetric | None = Field(
+        default=None,
+        description="the metric of `data.valid` that chooses the model; null: the last model",
+        examples=["valid/accuracy"],
+    )
+    dir: str | None = Field(
+        default=None,
+        description="a folder that all hosts share; null: beside the tracking store",
+        examples=["checkpoints"],
+    )
+
+
+class Tracking(Strict):
+    """Where the run is recorded."""
+
+    enabled: bool = Field(default=True, description="false: no MLflow run at all", examples=[True])
+    experiment: str | None = Field(
+        default=None, description="the MLflow experiment; null: MLFLOW_EXPERIMENT_NAME", examples=["mnist"]
+    )
+    uri: str | None = Field(
+        default=None,
+        description="the MLflow server or store; null: MLFLOW_TRACKING_URI, else a SQLite file here",
+        examples=["http://mlflow:5000"],
+    )
+    run_name: str | None = Field(default=None, description="null: the job's name", examples=["first try"])
+    tags: dict[str, str] = Field(default={}, description="put on the run", examples=[{"team": "vision"}])
+
+
+class WorkerRange(Strict):
+    """Any number of workers between two."""
+
+    min: PositiveInt = Field(description="fewest workers to go on with", examples=[1])
+    max: PositiveInt = Field(description="most workers", examples=[8])
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "WorkerRange":
+        if self.min > self.max:
+            raise problem(
+                f"`min` is {self.min}, `max` is {self.max}",
+                "a range goes up",
+                "exchange them, or name one number",
+            )
+        return self
+
+
+class Cluster(Strict):
+    """Where the job runs. Nothing here may change the numbers."""
+
+    workers: Annotated[Auto | WholeNumber | Annotated[WorkerRange, Tag("<mapping>")], Discriminator(form)] = (
+        Field(
+            default="auto",
+            description="auto (the smaller of shards and CPUs), a number, or {min, max}",
+            examples=["auto", 2],
+        )
+    )
+    servers: Annotated[Auto | WholeNumber, Discriminator(form)] = Field(
+        default="auto", description="auto (one a machine), or a number", examples=["auto", 1]
+    )
+    replicas: int = Field(default=0, description="copies of every slice on another host", examples=[0])
+    address: str | None = Field(
+        default=None,
+        description="a Ray cluster: auto or HOST:PORT; null: RAY_ADDRESS, else a local one of our own",
+        examples=["auto"],
+    )
+    patience_seconds: PositiveFloat = Field(
+        default=10.0, description="silence of a process longer than this: it is presumed lost", examples=[10]
+    )
+
+    @field_validator("replicas")
+    @classmethod
+    def _no_replicas_yet(cls, replicas: int) -> int:
+        if replicas != 0:
+            raise problem(
+                f"`cluster.replicas` is {replicas}",
+                "replicas of slices are not in this version: a lost host costs the steps since the last checkpoint",
+                "set `cluster.replicas: 0`, and `checkpoint.every` to what you can afford to compute again",
+            )
+        return replicas
+
+
+class Numerics(Strict):
+    """What the arithmetic is done with; part of what fixes the numbers."""
+
+    blas_kernel: str = Field(
+        default="auto",
+        description="OpenBLAS kernel (haswell, skylakex, zen, ...); auto: the best that all hosts share",
+        examples=["auto", "haswell"],
+    )
+
+
+class Fault(Strict):
+    """A fault to rehearse."""
+
+    kill: Literal["worker", "server"] = Field(description="what is killed (-9)", examples=["worker"])
+    index: int = Field(default=0, ge=0, description="which one, from 0", examples=[1])
+    step: int = Field(ge=0, description="in which step, from 0", examples=[40])
