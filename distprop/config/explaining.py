@@ -36,7 +36,7 @@ MUST_BE = {
 
 
 def explain(error: ValidationError, document: Document) -> ConfigError:
-    """One ConfigError for the mistake to mend first: unknown keys (they make others), then in pydantic's order."""
+    """One ConfigError for the mistake to mend first: unknown keys (they make others), else the first."""
     details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
     detail = details[0]
     path = tuple(part for part in detail["loc"] if not str(part).startswith("<"))
@@ -97,14 +97,12 @@ def _wrong_value(detail: ErrorDetails, path: Path, document: Document) -> Config
 
 def _about(path: Path) -> tuple[str, str]:
     """Why and fix from the description, examples or keys of what `path` is, or of what it lies in."""
-    section = _model_at(path)
-    if section is not None:
-        return (section.__doc__ or "").split("\n")[
-            0
-        ], f"write a mapping with the keys {', '.join(section.model_fields)}"
-    field = _field_at(path)
-    if field is None:
-        return _about(path[:-1])
+    field, section = _field_at(path), _model_at(path)
+    if field is None or not field.description:
+        keys = ", ".join(section.model_fields) if section else ""
+        return (
+            (str(section.__doc__), f"write a mapping with the keys {keys}") if section else _about(path[:-1])
+        )
     examples = " or ".join(f"`{path[-1]}: {shown(example)}`" for example in field.examples or ())
     return f"`{path[-1]}`: {field.description}", f"write for example {examples}"
 

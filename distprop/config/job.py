@@ -52,7 +52,7 @@ class Job(Strict):
 
     @property
     def folder(self) -> Path | None:
-        """The config file's folder: modules that `model` names are looked for here, too. None without a file."""
+        """Where the config file is; a module that `model` names may be there. None without a file."""
         return self._folder
 
     @model_validator(mode="after")

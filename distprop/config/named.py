@@ -1,4 +1,4 @@
-"""Things named in a config: layers, losses and optimizers, as a name or a mapping from the name to its settings.
+"""Layers, losses and optimizers as a config names them: a name, or a mapping from the name to its settings.
 
 Only the form is looked at here. Names and settings are checked against their tables where the thing is built.
 """
@@ -32,7 +32,7 @@ def one_key(spec: dict[str, Any]) -> dict[str, Any]:
         raise problem(
             f"a mapping with {len(spec)} keys ({', '.join(map(str, spec))}) where one name is meant",
             "it is a name, or a mapping from one name to its settings",
-            "write for example `relu` or `dense: {width: 128, bias: false}`; in a list, one `- name: ...` a line",
+            "write for example `relu` or `dense: {width: 128}`; in a list, one `- name: ...` a line",
         )
     return spec
 

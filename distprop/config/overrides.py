@@ -13,8 +13,8 @@ Overrides = Mapping[str, Any] | Sequence[str]
 def override(document: Document, overrides: Overrides) -> Document:
     """A document with each override set, in order.
 
-    overrides: {"train.epochs": 3} with plain values, or ["train.epochs=3"] with values in YAML. Numbers in a path
-    are places in a list. What is replaced may be of another form; whether it fits is checked with the whole job.
+    overrides: {"train.epochs": 3} with plain values, or ["train.epochs=3"] with values in YAML. Numbers in a
+    path are places in a list. What is replaced may be of another form: the whole job is checked later.
     """
     data, places = copy.deepcopy(document.data), dict(document.places)
     for key, value, text in _parsed(overrides):
@@ -42,7 +42,7 @@ def _parse(text: str) -> tuple[str, Any, str]:
 
 
 def _set(data: dict[str, Any], parts: list[str], value: Any, text: str) -> Path:
-    """Put the value at the end of the path, making mappings on the way; the path with list places as numbers."""
+    """Put the value at the end of the path, making mappings on the way; return the path."""
     at: Any = data
     path: list[str | int] = []
     for number, part in enumerate(parts):

@@ -15,8 +15,8 @@ from distprop.errors import ConfigError
 def with_layers(job: Job, input_shape: tuple[int, ...], outputs: int) -> Job:
     """The job with its model as a list of layers: itself, unless `model` names a function.
 
-    The function is called as function(input_shape, outputs), with the shape of one row. Its module is found as
-    usual, or beside the config file. The layers, not the function's name, are then what the recipe holds.
+    The function is called as function(input_shape, outputs), with the shape of one row. Its module is found
+    as usual, or beside the config file. The layers, not the function's name, are then in the recipe.
     """
     if not isinstance(job.model, str):
         return job

@@ -71,8 +71,8 @@ def _lines(path: Path, node: Node) -> Iterator[tuple[Path, int]]:
             yield from _lines((*path, index), value)
 
 
-def _line(error: MarkedYAMLError) -> str:
-    mark = error.problem_mark or error.context_mark
+def _line(error: YAMLError) -> str:
+    mark = (error.problem_mark or error.context_mark) if isinstance(error, MarkedYAMLError) else None
     return f", line {mark.line + 1}" if mark is not None else ""
 
 
@@ -87,9 +87,9 @@ def _duplicate(error: DuplicateKeyError, origin: str) -> ConfigError:
 
 
 def _no_yaml(error: YAMLError, origin: str) -> ConfigError:
-    marked = isinstance(error, MarkedYAMLError)
+    reason = error.problem if isinstance(error, MarkedYAMLError) else error
     return ConfigError(
-        f"{origin}{_line(error) if marked else ''} is no valid YAML",
-        str(error.problem if marked else error).strip(),
+        f"{origin}{_line(error)} is no valid YAML",
+        str(reason).strip(),
         "check indentation, colons, and quotes around texts with special characters",
     )

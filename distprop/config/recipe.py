@@ -1,7 +1,7 @@
 """The recipe: the part of a job that may change its numbers, its hash, and its flat form.
 
-Not in it: paths (the data's own digest stands for the rows), cluster, tracking, checkpoints except for what chooses
-the kept model, faults, and the job's name.
+Not in it: paths (the data's own digest stands for the rows), cluster, tracking, checkpoints except for what
+chooses the kept model, faults, and the job's name.
 """
 
 import hashlib

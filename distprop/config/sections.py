@@ -53,7 +53,7 @@ class Data(Strict):
     )
     valid: Held | None = Field(
         default=None,
-        description="the rows that choose (early stopping, best model): paths, or a fraction of the training rows",
+        description="rows that choose (early stopping, best model): paths, or a part of the training rows",
         examples=[{"fraction": 0.1}],
     )
     test: Paths | None = Field(
@@ -63,7 +63,7 @@ class Data(Strict):
     )
     features: Features = Field(
         default="all",
-        description="the columns to learn from: all, a list of names or globs, or a mapping from names to transforms",
+        description="columns to learn from: all, a list of names or globs, or a mapping to transforms",
         examples=["all", ["x*"], {"age": "standardize"}],
     )
     target: str = Field(description="the column to predict", examples=["label"])
@@ -72,7 +72,7 @@ class Data(Strict):
     )
     shards: PositiveInt = Field(
         default=8,
-        description="fixed logical parts of the training rows: the most workers that can ever help; fixes the numbers",
+        description="fixed parts of the training rows, the most workers that can help; part of the recipe",
         examples=[8],
     )
     batch_size: PositiveInt = Field(default=128, description="rows a step, over all shards", examples=[128])
@@ -127,7 +127,7 @@ class Train(Strict):
             raise problem(
                 f"`train` has {given}",
                 "exactly one of them says how long to train",
-                "keep one; on the command line `--set train.epochs=null --set train.steps=1000` exchanges them",
+                "keep one; to exchange them: `--set train.epochs=null --set train.steps=1000`",
             )
         return self
 
@@ -222,7 +222,7 @@ class Cluster(Strict):
         if replicas != 0:
             raise problem(
                 f"`cluster.replicas` is {replicas}",
-                "replicas of slices are not in this version: a lost host costs the steps since the last checkpoint",
+                "replicas are not in this version: a lost host costs the steps since the last checkpoint",
                 "set `cluster.replicas: 0`, and `checkpoint.every` to what you can afford to compute again",
             )
         return replicas

@@ -1,0 +1,109 @@
+"""What training, describing and checking a job hand back: frozen values that a person or a program reads."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from distprop.events import Status
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a training ended."""
+
+    run_id: str | None  # the MLflow run, or our own id where tracking is off
+    status: Status
+    steps: int
+    epochs: float
+    metrics: Mapping[str, float]  # the last of each: "train/loss", "valid/accuracy", "test/accuracy", ...
+    digest: str | None  # SHA-256 over the blocks' SHA-256s; None where there are no weights
+    model_uri: str | None  # what `distprop predict` and `dp.load_model` take
+    workers: int
+    servers: int
+    seconds: float
+    rows_per_second: float
+    tracking_uri: str | None = None
+    address_source: str = (
+        ""  # where the Ray address came from: "flag", "config", "RAY_ADDRESS", "embedded", "inline"
+    )
+    checkpoint: str | None = None  # the newest whole one
+    spooled: int = 0  # records that MLflow has not acknowledged: `distprop sync` sends them
+
+    def plain(self) -> dict[str, Any]:
+        """The object that `--json` prints: what is not finite is null."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "steps": self.steps,
+            "epochs": finite(self.epochs),
+            "metrics": {name: finite(value) for name, value in self.metrics.items()},
+            "digest": self.digest,
+            "model_uri": self.model_uri,
+            "workers": self.workers,
+            "servers": self.servers,
+            "seconds": finite(self.seconds),
+            "rows_per_second": finite(self.rows_per_second),
+        }
+
+
+def finite(value: float) -> float | None:
+    """Return the value, or None for NaN and the infinities, which JSON has no word for."""
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer as `distprop show` prints it."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]  # of one row
+    parameters: int
+    flops_per_row: int  # forward and backward
+    activation_bytes_per_row: int
+
+
+@dataclass(frozen=True)
+class ShardRow:
+    """One shard of the training data."""
+
+    shard: int
+    rows: int
+    steps: int  # in which it takes part, each epoch
+    leaf_rows: int  # of its full leaf
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a job is, before anything runs."""
+
+    name: str
+    config: str  # resolved, as YAML
+    recipe_hash: str
+    input_shape: tuple[int, ...]  # of one row
+    layers: tuple[LayerRow, ...]
+    parameters: int
+    flops_per_row: int  # forward and backward
+    flops_per_step: int
+    worker_bytes: int  # gradients along the tree, and activations
+    server_bytes: int  # two versions of weights and optimizer state
+    train_rows: int
+    valid_rows: int
+    test_rows: int
+    shards: tuple[ShardRow, ...]
+    steps_per_epoch: int
+    last_version: int  # updates in the whole training
+    workers: int
+    servers: int
+    notes: tuple[str, ...] = ()  # such as the price of small leaves
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One thing that `distprop check` looked at. Fine but with a `fix`: a warning."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
