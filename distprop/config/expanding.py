@@ -45,18 +45,8 @@ def _value(text: str, found: re.Match[str]) -> str:
     )
 
 
-def misplaced(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def misplaced(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Path and text of every `${` where none would ever be expanded."""
-    for path, text in _texts((), data):
-        if "${" in text and not any(path[: len(allowed)] == allowed for allowed in EXPANDED):
+    for path, text in leaves(data):
+        if isinstance(text, str) and "${" in text and not any(path[: len(key)] == key for key in EXPANDED):
             yield path, text
-
-
-def _texts(path: tuple[str | int, ...], value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(value, str):
-        yield path, value
-    parts = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    )
-    for key, part in parts:
-        yield from _texts((*path, key), part)

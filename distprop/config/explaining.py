@@ -86,23 +86,21 @@ def _wrong_value(detail: ErrorDetails, path: Path, document: Document) -> Config
         )
     else:
         expected = MUST_BE.get(detail["type"], "").format(**context)
-    said = (
-        f"must be {expected}, not {shown(detail['input'])}"
-        if expected
-        else f"cannot be {shown(detail['input'])}"
-    )
+    said = f"must be {expected}, not" if expected else "cannot be"
     why, fix = _about(path)
-    return ConfigError(f"`{dotted(path)}` {said}, in {document.place(path)}", why or detail["msg"], fix)
+    what = f"`{dotted(path)}` {said} {shown(detail['input'])}, in {document.place(path)}"
+    return ConfigError(what, why or detail["msg"], fix)
 
 
 def _about(path: Path) -> tuple[str, str]:
     """Why and fix from the description, examples or keys of what `path` is, or of what it lies in."""
+    if path and isinstance(path[-1], int):  # an entry of a list: the list's own description has an example
+        return _about(path[:-1])
     field, section = _field_at(path), _model_at(path)
     if field is None or not field.description:
-        keys = ", ".join(section.model_fields) if section else ""
-        return (
-            (str(section.__doc__), f"write a mapping with the keys {keys}") if section else _about(path[:-1])
-        )
+        if section is None:
+            return _about(path[:-1])
+        return str(section.__doc__), f"write a mapping with the keys {', '.join(section.model_fields)}"
     examples = " or ".join(f"`{path[-1]}: {shown(example)}`" for example in field.examples or ())
     return f"`{path[-1]}`: {field.description}", f"write for example {examples}"
 

@@ -23,7 +23,8 @@ class Interval:
         return max(1, round(self.count * (steps_per_epoch if self.unit == "epochs" else 1)))
 
     def __str__(self) -> str:
-        return f"{self.count:g} {self.unit[:-1] if self.count == 1 else self.unit}"
+        count = int(self.count) if float(self.count).is_integer() else self.count
+        return f"{count} {self.unit[:-1] if count == 1 else self.unit}"
 
 
 def parse_interval(value: Any) -> Any:

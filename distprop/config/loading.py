@@ -14,7 +14,7 @@ from distprop.config.expanding import misplaced
 from distprop.config.explaining import dotted, explain, missing
 from distprop.config.job import Job
 from distprop.config.overrides import Overrides, override
-from distprop.config.reading import Document, read_text
+from distprop.config.reading import Document, is_plain, leaves, read_text
 from distprop.errors import ConfigError
 
 
@@ -62,6 +62,29 @@ def _text_of(path: Path) -> str:
 
 
 def _checked(document: Document, in_memory: bool) -> Job:
+    _no_misplaced_variables(document)
+    try:
+        job = Job.model_validate(document.data)
+    except ValidationError as error:
+        raise explain(error, document) from None
+    _only_plain_values(document)
+    if job.data.train is None and not in_memory:
+        raise missing("data.train", document)
+    return job
+
+
+def _only_plain_values(document: Document) -> None:
+    """Settings that only the layers and optimizers know must be plain, too: the recipe is hashed as JSON."""
+    for path, value in leaves(document.data):
+        if not is_plain(value):
+            raise ConfigError(
+                f"`{dotted(path)}` is {value!r} in {document.place(path)}",
+                "a job holds text, finite numbers, true, false, null, lists and mappings only",
+                "write a finite number, or put quotes around what is meant as text",
+            )
+
+
+def _no_misplaced_variables(document: Document) -> None:
     for path, text in misplaced(document.data):
         raise ConfigError(
             f"`{dotted(path)}` is {text!r} in {document.place(path)}",
@@ -69,10 +92,3 @@ def _checked(document: Document, in_memory: bool) -> Job:
             "nothing else may depend on the environment",
             f"write the value itself, or give it on the command line: --set {dotted(path)}=...",
         )
-    try:
-        job = Job.model_validate(document.data)
-    except ValidationError as error:
-        raise explain(error, document) from None
-    if job.data.train is None and not in_memory:
-        raise missing("data.train", document)
-    return job

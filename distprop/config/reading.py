@@ -3,7 +3,8 @@
 YAML 1.2 by ruamel: `1e-3` is a number, `no` is a text, and a key given twice is an error.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,25 @@ def read_text(text: str, origin: str) -> Document:
             "write one with `distprop init FILE --target COLUMN`",
         )
     return Document(data, origin, {path: f"{origin}, line {line}" for path, line in _lines((), node)})
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Path and value of everything inside that is neither a mapping nor a list."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from leaves(part, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from leaves(part, (*path, index))
+    else:
+        yield path, value
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a leaf is text, a finite number, true, false or null: what JSON can hold, too."""
+    return (
+        value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    )
 
 
 def read_value(text: str) -> Any:
