@@ -1,0 +1,195 @@
+"""Before training: open the files, choose the columns, survey every value, fit the preprocessing."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from distprop.data.choosing import FeaturePlan, missing_column, resolve_features
+from distprop.data.classes import check_classes, resolve_classes
+from distprop.data.columns import Column
+from distprop.data.prepared import Dataset, Split
+from distprop.data.decoding import describe
+from distprop.data.features import Feature, Features
+from distprop.data.part import Part
+from distprop.data.reader import Encoding
+from distprop.data.shards import DataPlan, plan_data
+from distprop.data.source import Source, open_source
+from distprop.data.splitting import split_source
+from distprop.data.survey import OWN, Request, ShardSurvey, SurveyMap, survey
+from distprop.data.targets import Targets, Task
+from distprop.errors import DataError
+
+__all__ = ["Dataset", "Split", "prepare"]
+
+SHUFFLE_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The `data` section of a job, with its defaults."""
+
+    train: Any
+    target: str
+    valid: Any = None
+    test: Any = None
+    features: Any = "all"
+    weight: str | None = None
+    shards: int = 1
+    batch_size: int = 32
+    shuffle_rows: int = SHUFFLE_ROWS
+
+
+def prepare(
+    data: Mapping[str, Any], seed: int, task: Task, outputs: int | None = None, survey_map: SurveyMap = map
+) -> Dataset:
+    """Open and survey the data of a job. Raises DataError for all that can be seen to be wrong with it.
+
+    data: the job's `data` section as a plain dict: train, valid, test, features, target, weight, shards, batch_size,
+    shuffle_rows. task: what the loss answers. outputs: what the model gives a row, or None to go by the data.
+    survey_map: as builtin `map`; may compute elsewhere (functions and arguments are picklable) but keeps the order.
+    """
+    wanted = Wanted(**{key: value for key, value in data.items() if value is not None})
+    source = open_source(wanted.train)
+    target, weight = _target(source, wanted.target, task), _weight(source, wanted.weight)
+    plan = resolve_features(
+        wanted.features, [wanted.target, *([wanted.weight] if wanted.weight else [])], source.schema
+    )
+    others = (target, *((weight,) if weight else ()))
+    request = Request(plan.features, others, _distinct(plan, target, task))
+    parts = _parts(wanted, source, request, target, task, seed)
+    found = {name: survey(part, _request_for(name, request, target, task), wanted.shards, survey_map)
+             for name, part in parts.items()}  # fmt: skip
+    targets = _targets(parts, target, task, outputs, found)
+    features = Features(tuple(_fit(feature, found["train"]) for feature in plan.features))
+    encoding = Encoding(features, targets, wanted.weight)
+    splits = {name: _split(name, part, wanted, found[name]) for name, part in parts.items()}
+    return Dataset(splits, encoding, seed, wanted.shuffle_rows, _range(target, task, found["train"]),
+                   _digest_of(splits), plan.left_out)  # fmt: skip
+
+
+def _target(source: Source, name: str, task: Task) -> Column:
+    if name not in source.schema.names:
+        raise missing_column(f"data.target names {name!r}", name, source.schema)
+    column = describe(source.schema.field(name))
+    kind = source.schema.field(name).type
+    if column is None or (task == "regression" and column.kind == "text"):
+        raise DataError(f"target {name!r} has the type {kind}", f"a {task} target cannot be of this type",
+                        "name another target, or another loss")  # fmt: skip
+    if task != "regression" and column.kind == "list":
+        raise DataError(f"target {name!r} has lists of {column.width} values", "classes are single values",
+                        "train it with `loss: mean_squared_error`, or name another target")  # fmt: skip
+    return column
+
+
+def _weight(source: Source, name: str | None) -> Column | None:
+    if name is None:
+        return None
+    if name not in source.schema.names:
+        raise missing_column(f"data.weight names {name!r}", name, source.schema)
+    column = describe(source.schema.field(name))
+    if column is None or column.kind != "number":
+        raise DataError(f"weight {name!r} has the type {source.schema.field(name).type}", "row weights are numbers",
+                        "name a column of numbers, 0 or more")  # fmt: skip
+    return column
+
+
+def _distinct(plan: FeaturePlan, target: Column, task: Task) -> tuple[str, ...]:
+    learning = [f.column.name for f in plan.features if any(t.need == "categories" for t in f.transforms)]
+    return (*learning, *([] if task == "regression" else [target.name]))
+
+
+def _request_for(split: str, request: Request, target: Column, task: Task) -> Request:
+    """What is learned is learned from the training rows; the others are only looked through."""
+    if split == "train":
+        return request
+    return replace(request, distinct=() if task == "regression" else (target.name,), learn=False)
+
+
+def _parts(
+    wanted: Wanted, source: Source, request: Request, target: Column, task: Task, seed: int
+) -> dict[str, Part]:
+    columns = request.columns
+    parts = {"train": Part(source, columns)}
+    if isinstance(wanted.valid, Mapping):
+        stratify = wanted.valid.get("stratify", False)
+        _refuse_stratified_values(stratify, task, target)
+        left, held = split_source(source, target if stratify else None, float(wanted.valid["fraction"]), seed)
+        parts = {"train": Part(source, columns, left), "valid": Part(source, columns, held)}
+    elif wanted.valid is not None:
+        parts["valid"] = _other_part("valid", wanted.valid, source, columns)
+    if wanted.test is not None:
+        parts["test"] = _other_part("test", wanted.test, source, columns)
+    return parts
+
+
+def _refuse_stratified_values(stratify: bool, task: Task, target: Column) -> None:
+    if stratify and task == "regression":
+        raise DataError("data.valid.stratify is true", f"the target {target.name!r} has values, not classes",
+                        "set it to false")  # fmt: skip
+
+
+def _other_part(split: str, paths: Any, train: Source, columns: tuple[Column, ...]) -> Part:
+    source = open_source(paths)
+    for column in columns:
+        if column.name not in source.schema.names:
+            raise missing_column(
+                f"data.{split} ({source.name}) needs {column.name!r}", column.name, source.schema
+            )
+        here, there = source.schema.field(column.name).type, train.schema.field(column.name).type
+        if here != there:
+            raise DataError(f"column {column.name!r} is {here} in data.{split} and {there} in data.train",
+                            f"{source.name} was written in another way", "write both with the same types")  # fmt: skip
+    return Part(source, columns)
+
+
+def _fit(feature: Feature, found: ShardSurvey) -> Feature:
+    name = feature.column.name
+    learned: dict[int, Any] = {}
+    for i, transform in enumerate(feature.transforms):
+        if transform.need == "moments":
+            learned[i] = found.moments[name, i]
+        elif transform.need == "categories":
+            learned[i] = tuple(sorted(found.distinct[name].values))
+    return feature.fit(learned)
+
+
+def _targets(
+    parts: Mapping[str, Part],
+    target: Column,
+    task: Task,
+    outputs: int | None,
+    found: Mapping[str, ShardSurvey],
+) -> Targets:
+    if task == "regression":
+        return Targets(target, task)
+    apart = 2 if task == "binary" else outputs
+    classes = resolve_classes(parts["train"].source, target, apart, found["train"].distinct[target.name])
+    for name in [name for name in parts if name != "train"]:
+        check_classes(parts[name].source, name, target, classes, found[name].distinct[target.name])
+    return Targets(target, task, classes)
+
+
+def _split(name: str, part: Part, wanted: Wanted, found: ShardSurvey) -> Split:
+    train = name == "train"
+    plan = (plan_data if train else DataPlan)(part.rows, wanted.shards, wanted.batch_size)
+    return Split(name, part, plan, found.receipt, _digest(part, found), part.source.name)
+
+
+def _digest(part: Part, found: ShardSurvey) -> str:
+    columns = [[c.name, c.kind, c.dtype, list(c.shape)] for c in part.columns]
+    text = json.dumps([columns, found.rows, found.receipt])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _digest_of(splits: Mapping[str, Split]) -> str:
+    text = json.dumps([[name, splits[name].digest] for name in ("train", "valid") if name in splits])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _range(target: Column, task: Task, found: ShardSurvey) -> tuple[float, float] | None:
+    if task != "regression":
+        return None
+    moments = found.moments[target.name, OWN]
+    return float(moments.low.min()), float(moments.high.max())

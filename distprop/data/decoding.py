@@ -1,0 +1,200 @@
+"""From Arrow columns to raw NumPy values, without a Python object per value."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from distprop.data.columns import MISSING_TEXT, Column, text_digests
+from distprop.data.tables import SHAPE_KEY
+from distprop.errors import DataError
+
+
+def describe(field: pa.Field) -> Column | None:
+    """The column behind a field, or None where its type is none that can be trained on (dates, binary, ...).
+
+    Lists of varying length (Parquet writers other than Arrow know no other) count where their metadata name a shape.
+    """
+    kind, declared = field.type, _declared_shape(field)
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return _list_column(field.name, kind.value_type, tuple(kind.shape))
+    if isinstance(kind, pa.DictionaryType):
+        return describe(field.with_type(kind.value_type))
+    if _is_text(kind):
+        return Column(field.name, "text", "text")
+    if pa.types.is_fixed_size_list(kind):
+        inner, sizes = _nested(kind)
+        return _list_column(
+            field.name, inner, _checked_shape(field.name, declared or sizes, math.prod(sizes))
+        )
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _list_column(field.name, kind.value_type, declared) if declared else None
+    dtype = _number(kind)
+    return Column(field.name, "number", dtype) if dtype else None
+
+
+def _nested(kind: pa.DataType) -> tuple[pa.DataType, tuple[int, ...]]:
+    sizes: list[int] = []
+    while pa.types.is_fixed_size_list(kind):
+        sizes.append(kind.list_size)
+        kind = kind.value_type
+    return kind, tuple(sizes)
+
+
+def _list_column(name: str, value_type: pa.DataType, shape: tuple[int, ...]) -> Column | None:
+    dtype = _number(value_type)
+    return Column(name, "list", dtype, shape) if dtype and math.prod(shape) else None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    view = getattr(pa.types, "is_string_view", lambda _: False)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or view(kind))
+
+
+def _number(kind: pa.DataType) -> str | None:
+    """NumPy's name of a number type; booleans are kept as uint8, decimals as float64."""
+    if pa.types.is_boolean(kind):
+        return "uint8"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return str(np.dtype(kind.to_pandas_dtype()).name)
+    return "float64" if pa.types.is_decimal(kind) else None
+
+
+def _declared_shape(field: pa.Field) -> tuple[int, ...]:
+    """The shape in the field's metadata, written as [28, 28, 1], (28, 28, 1) or 28,28,1."""
+    text = (field.metadata or {}).get(SHAPE_KEY, b"").decode(errors="replace")
+    if not re.fullmatch(r"[\s\[\]()\d,]*", text):
+        raise DataError(f"column {field.name!r} has the shape {text!r} in its metadata", "sizes must be whole numbers",
+                        'write it as "28,28,1"')  # fmt: skip
+    return tuple(int(size) for size in re.findall(r"\d+", text))
+
+
+def _checked_shape(name: str, shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    if math.prod(shape) != size:
+        raise DataError(
+            f"column {name!r} has lists of {size} values but the shape {json.dumps(shape)} in its metadata",
+            f"that shape has {math.prod(shape)} values",
+            "write the file again with the right `shape`",
+        )
+    return shape
+
+
+def decode(column: Column, chunks: pa.ChunkedArray, place: str) -> NDArray[Any]:
+    """Raw values of a column of one row group; see `columns`. Raises DataError naming `place` for nulls."""
+    array = chunks.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # no chunks at all, or more than fit into one
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], chunks.type)
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if array.null_count and not column.missing:
+        raise null_error(column.name, place, int(pc.index(array.is_null(), True).as_py()))
+    if column.kind == "text":
+        return _decode_text(array)
+    if isinstance(array, pa.DictionaryArray):
+        array = array.dictionary_decode()
+    if column.kind == "list":
+        return _decode_list(column, array, place)
+    return _decode_numbers(column, array)
+
+
+def _decode_numbers(column: Column, array: pa.Array) -> NDArray[Any]:
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    elif pa.types.is_decimal(array.type):
+        array = array.cast(pa.float64())
+    if array.null_count:
+        array = pc.fill_null(array.cast(pa.from_numpy_dtype(column.raw_dtype)), math.nan)
+    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return values.astype(column.raw_dtype, copy=False) if column.missing else values
+
+
+def _decode_list(column: Column, array: pa.Array, place: str) -> NDArray[Any]:
+    rows, present = len(array), None
+    if array.null_count:
+        present = array.is_valid().to_numpy(zero_copy_only=False)
+        array = array.drop_null()
+    _check_lengths(column, array, place)
+    flat = array.flatten()
+    while pa.types.is_fixed_size_list(flat.type):
+        flat = flat.flatten()
+    if flat.null_count and not column.missing:
+        raise null_error(column.name, place, int(pc.index(flat.is_null(), True).as_py()) // column.width)
+    values = _decode_numbers(column, flat).reshape(len(array), column.width)
+    return values if present is None else _spread(values, present, rows)
+
+
+def _spread(values: NDArray[Any], present: NDArray[np.bool_], rows: int) -> NDArray[Any]:
+    """Rows that are there at their places, NaN in the others."""
+    out = np.full((rows, values.shape[1]), np.nan, dtype=values.dtype)
+    out[present] = values
+    return out
+
+
+def _check_lengths(column: Column, array: pa.Array, place: str) -> None:
+    if pa.types.is_fixed_size_list(array.type):
+        return
+    lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero(lengths != column.width)
+    if wrong.size:
+        raise DataError(
+            f"column {column.name!r} has a list of {lengths[wrong[0]]} values in row {wrong[0]} of {place}",
+            f"its shape {column.shape} has {column.width} values",
+            "make all lists equally long, or leave the column out of data.features",
+        )
+
+
+def _decode_text(array: pa.Array) -> NDArray[np.uint64]:
+    """Each different text is hashed once."""
+    if not isinstance(array, pa.DictionaryArray):
+        array = array.dictionary_encode()
+    digests = text_digests(array.dictionary.to_pylist())
+    codes = pc.fill_null(array.indices.cast(pa.int64()), len(digests)).to_numpy(zero_copy_only=False)
+    return np.append(digests, np.uint64(MISSING_TEXT))[codes]
+
+
+def words_of(chunks: pa.ChunkedArray) -> dict[int, str | None]:
+    """digest -> text, of all texts in a column."""
+    texts = chunks.unique().to_pylist()
+    return dict(zip(text_digests(texts).tolist(), texts, strict=True))
+
+
+def null_error(name: str, place: str, row: int) -> DataError:
+    """A missing value where none is allowed."""
+    return DataError(
+        f"column {name!r} has a null in row {row} of {place}",
+        "a network needs a number in every place",
+        f"fill it: `data.features: {{{name}: {{impute: mean}}}}`, or remove the row",
+    )
+
+
+def raw_from_table(columns: Sequence[Column], data: Any) -> dict[str, NDArray[Any]]:
+    """Raw values of the columns of a table, record batch or frame that a user gives. Raises DataError."""
+    table = as_table(data)
+    for column in columns:
+        if column.name not in table.column_names:
+            raise DataError(f"column {column.name!r} is missing", f"the data has {', '.join(table.column_names)}",
+                            f"the model needs {', '.join(c.name for c in columns)}")  # fmt: skip
+    return {column.name: _given(column, table.column(column.name)) for column in columns}
+
+
+def _given(column: Column, chunks: pa.ChunkedArray) -> NDArray[Any]:
+    try:
+        return decode(column, chunks, "the data given")
+    except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"column {column.name!r} is given as {chunks.type}", str(error),
+                        f"the model was trained on {column.dtype} values of shape {column.shape}") from error  # fmt: skip
+
+
+def as_table(data: Any) -> pa.Table:
+    """A table from a table, a record batch or a pandas-like frame."""
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    return pa.Table.from_pandas(data, preserve_index=False)

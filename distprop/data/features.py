@@ -1,0 +1,165 @@
+"""From raw values to the float32 that a network sees: fitted once, saved with the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop.data.columns import MISSING_TEXT, Column, Raw, raw_from_numpy
+from distprop.data.transforms import Learned, Transform, working
+from distprop.errors import DataError
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column and what is done to it, in order. `transforms` may still lack what they learn."""
+
+    column: Column
+    transforms: tuple[Transform, ...] = ()
+
+    @property
+    def indicator(self) -> bool:
+        """Whether a value that says "was missing" goes along."""
+        return any(t.kind == "impute" and t.settings["indicator"] for t in self.transforms)
+
+    @cached_property
+    def width(self) -> int:
+        """Values a row, of a fitted feature."""
+        last = self.transforms[-1] if self.transforms else None
+        own = len(last.settings["values"]) if last and last.kind == "one_hot" else self.column.width
+        return own + self.indicator * self.column.width
+
+    def fit(self, learned: Mapping[int, Learned]) -> "Feature":
+        """The same with complete transforms; `learned` by the transform's place in the chain."""
+        return replace(self, transforms=tuple(t.fit(learned.get(i)) for i, t in enumerate(self.transforms)))
+
+    def values(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Raw values (N,) or (N, w) -> (N, width), any float type."""
+        start = raw.reshape(len(raw), self.column.width)
+        values = start
+        for transform in self.transforms:
+            values = transform.apply(self.column, values)
+        return np.concatenate([values, _missing(self.column, start)], axis=1) if self.indicator else values
+
+    def before(self, transform: int, raw: NDArray[Any]) -> NDArray[Any]:
+        """What a transform that learns gets to see: raw values through those before it, missing ones still missing."""
+        values = raw.reshape(len(raw), self.column.width)
+        for earlier in self.transforms[:transform]:
+            values = (
+                earlier.apply(self.column, values)
+                if earlier.need is None and earlier.kind != "impute"
+                else values
+            )
+        return values
+
+
+def _missing(column: Column, values: NDArray[Any]) -> NDArray[np.float32]:
+    gone = values == MISSING_TEXT if column.kind == "text" else np.isnan(working(column, values))
+    return gone.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Features:
+    """All columns that go into the network.
+
+    One column alone keeps its shape; several stand one after the other in one flat vector (D,).
+    """
+
+    features: tuple[Feature, ...]
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one row's input."""
+        if len(self.features) == 1:
+            only = self.features[0]
+            if only.column.kind == "list" and not only.indicator:
+                return only.column.shape
+        return (sum(feature.width for feature in self.features),)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns to read."""
+        return tuple(feature.column for feature in self.features)
+
+    def apply_raw(self, raw: Raw) -> NDArray[np.float32]:
+        """Raw values of all columns -> (N, *input_shape) float32, contiguous."""
+        parts = [feature.values(raw[feature.column.name]) for feature in self.features]
+        if len(parts) == 1:
+            x = np.ascontiguousarray(parts[0], dtype=np.float32)
+        else:
+            x = np.empty((len(parts[0]), sum(part.shape[1] for part in parts)), dtype=np.float32)
+            np.concatenate(parts, axis=1, out=x, casting="same_kind")
+        return x.reshape(len(x), *self.input_shape)
+
+    def apply(self, data: Any) -> NDArray[np.float32]:
+        """What a user predicts on -> (N, *input_shape) float32.
+
+        data: pa.Table or RecordBatch, a frame, a mapping of column -> array, or one array: of the only column's values
+        (N, *shape), or (N, D) of single-number columns in the order of `columns`. Raises DataError.
+        """
+        return self.apply_raw(self._raw(data))
+
+    def _raw(self, data: Any) -> dict[str, NDArray[Any]]:
+        if isinstance(data, np.ndarray | list):
+            return self._raw_from_array(np.asarray(data))
+        if hasattr(data, "schema") or hasattr(data, "to_parquet"):
+            from distprop.data.decoding import raw_from_table  # pyarrow only where Arrow or frames come in
+
+            return raw_from_table(self.columns, data)
+        self._check_names(list(data))
+        return {column.name: raw_from_numpy(column, data[column.name]) for column in self.columns}
+
+    def _raw_from_array(self, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        columns = self.columns
+        if len(columns) == 1:
+            return {columns[0].name: raw_from_numpy(columns[0], array)}
+        if (
+            array.ndim != 2
+            or array.shape[1] != len(columns)
+            or any(column.kind == "list" for column in columns)
+        ):
+            raise DataError(f"cannot tell columns from an array of shape {array.shape}",
+                            f"the model has {len(columns)} columns: {', '.join(c.name for c in columns)}",
+                            "give a table or a mapping of column -> values")  # fmt: skip
+        return {column.name: raw_from_numpy(column, array[:, i]) for i, column in enumerate(columns)}
+
+    def _check_names(self, given: list[str]) -> None:
+        gone = [column.name for column in self.columns if column.name not in given]
+        if gone:
+            raise DataError(f"column {gone[0]!r} is missing", f"the data has {', '.join(map(str, given))}",
+                            f"the model needs {', '.join(c.name for c in self.columns)}")  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: part of a saved model."""
+        return {"features": [_feature_to_json(feature) for feature in self.features]}
+
+    @classmethod
+    def from_json(cls, made: Mapping[str, Any]) -> "Features":
+        """The inverse of `to_json`."""
+        return cls(tuple(_feature_from_json(one) for one in made["features"]))
+
+
+def _feature_to_json(feature: Feature) -> dict[str, Any]:
+    column = column_to_json(feature.column)
+    return {"column": column, "transforms": [transform.to_json() for transform in feature.transforms]}
+
+
+def _feature_from_json(made: Mapping[str, Any]) -> Feature:
+    pairs = [next(iter(one.items())) for one in made["transforms"]]
+    return Feature(
+        column_from_json(made["column"]), tuple(Transform(kind, settings) for kind, settings in pairs)
+    )
+
+
+def column_to_json(column: Column) -> dict[str, Any]:
+    """A column's description as plain JSON."""
+    return {"name": column.name, "kind": column.kind, "dtype": column.dtype, "shape": list(column.shape),
+            "missing": column.missing}  # fmt: skip
+
+
+def column_from_json(made: Mapping[str, Any]) -> Column:
+    """The inverse of `column_to_json`."""
+    return Column(made["name"], made["kind"], made["dtype"], tuple(made["shape"]), made["missing"])

@@ -1,0 +1,124 @@
+"""From what a user writes (file, folder, glob, URI) to a sorted list of Parquet files."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from distprop.errors import DataError
+
+PARQUET_ENDINGS = (".parquet", ".parq", ".pq")
+TABLE_FORMATS = {"_delta_log": "Delta", "metadata": "Iceberg"}
+
+
+def find_files(names: Sequence[str]) -> tuple[Any, tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """(filesystem, file paths, their (bytes, modified ns)); paths sorted, each once. Raises DataError."""
+    found: dict[str, tuple[int, int]] = {}
+    filesystem = None
+    for name in names:
+        this, path = _filesystem(name)
+        if filesystem is not None and not filesystem.equals(this):
+            raise DataError(f"{name} is on another filesystem than {names[0]}", "one data set is on one filesystem",
+                            "copy the files to one place")  # fmt: skip
+        filesystem = this
+        found.update({info.path: (info.size, info.mtime_ns or 0) for info in _infos(this, path, name)})
+    paths = tuple(sorted(found))
+    return filesystem, paths, tuple(found[path] for path in paths)
+
+
+def _filesystem(name: str) -> tuple[Any, str]:
+    if "://" not in name:
+        return fs.LocalFileSystem(), str(Path(name).expanduser().absolute())
+    try:
+        filesystem, path = fs.FileSystem.from_uri(name)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise DataError(f"cannot open {name}", str(error).splitlines()[0],
+                        "check the address; local, s3, gs, hdfs and abfs addresses are known, and sample://") from error  # fmt: skip
+    return filesystem, path
+
+
+def _infos(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
+    try:
+        info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.File:
+            return [info]
+        if info.type == fs.FileType.Directory:
+            return _in_folder(filesystem, path, name)
+        if any(letter in path for letter in "*?["):
+            return _by_glob(filesystem, path, name)
+    except OSError as error:
+        raise DataError(
+            f"cannot look at {name}", str(error).splitlines()[0], "check address and access"
+        ) from error
+    raise DataError(f"{name} does not exist", f"there is no file or folder {path}", _near(filesystem, path))
+
+
+def _in_folder(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
+    listing = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+    _refuse_table_formats(listing, path, name)
+    files = [info for info in listing if _is_data(info, path)]
+    if not files:
+        others = sorted({Path(info.path).suffix for info in listing if info.type == fs.FileType.File})
+        why = (
+            f"it holds only {', '.join(other or 'unnamed' for other in others)} files"
+            if others
+            else "it is empty"
+        )
+        raise DataError(f"folder {name} has no Parquet files", why,
+                        "name another folder, or make Parquet with `distprop import`")  # fmt: skip
+    return files
+
+
+def _is_data(info: fs.FileInfo, base: str) -> bool:
+    inside = info.path[len(base) :].strip("/").split("/")
+    hidden = any(part.startswith(("_", ".")) for part in inside)
+    return info.type == fs.FileType.File and not hidden and info.path.endswith(PARQUET_ENDINGS)
+
+
+def _refuse_table_formats(listing: Iterable[fs.FileInfo], path: str, name: str) -> None:
+    names = {info.path[len(path) :].strip("/") for info in listing}
+    delta = any(inside.split("/")[-1] == "_delta_log" for inside in names)
+    iceberg = any(inside.endswith(".metadata.json") and "metadata/" in inside for inside in names)
+    if delta or iceberg:
+        kind = "Delta" if delta else "Iceberg"
+        raise DataError(
+            f"{name} is a {kind} table",
+            f"its {kind} log says which files count; reading all of them would bring deleted rows back",
+            "export the table's current rows to plain Parquet and name that folder",
+        )
+
+
+def _by_glob(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
+    base = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0] or "/"  # type: ignore[union-attr]
+    pattern = re.compile(_glob_to_regex(path))
+    listing = filesystem.get_file_info(fs.FileSelector(base, recursive=True, allow_not_found=True))
+    files = [i for i in listing if i.type == fs.FileType.File and pattern.fullmatch(i.path)]
+    if not files:
+        raise DataError(
+            f"no file matches {name}", f"looked in {base}", "check the pattern; `**` goes into folders"
+        )
+    return files
+
+
+def _glob_to_regex(pattern: str) -> str:
+    """`*` and `?` stay within one path component, `**/` crosses them, `[abc]` is a set."""
+    pieces = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.findall(r"\*\*/|\*|\?|\[[^\]]+\]|.", pattern, flags=re.DOTALL)
+    return "".join(
+        pieces.get(token) or (token if len(token) > 1 and token[0] == "[" else re.escape(token))
+        for token in tokens
+    )
+
+
+def _near(filesystem: Any, path: str) -> str:
+    parent = path.rpartition("/")[0] or "/"
+    infos = filesystem.get_file_info(fs.FileSelector(parent, allow_not_found=True))
+    names = sorted(info.base_name for info in infos if info.base_name.endswith(PARQUET_ENDINGS))
+    return (
+        f"that folder has {', '.join(names[:5])}"
+        if names
+        else f"check the path; {parent} has no Parquet files"
+    )

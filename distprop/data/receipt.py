@@ -1,0 +1,79 @@
+"""The receipt: proof that an epoch saw each row once.
+
+A row's hash is 128 bits of its position in the data and of the bytes of its columns as they were taken for the leaf.
+The receipt of some rows is the sum of their hashes modulo 2^128: it does not depend on their order, and a row dropped,
+doubled or altered changes it. Hash: multilinear over 64-bit lanes (Carter and Wegman 1979), finished with the mixer of
+splitmix64 (Steele et al. 2014, "Fast splittable pseudorandom number generators").
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MODULUS = 2**128
+LIMBS = 4  # of 32 bits each
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def receipt_of(positions: NDArray[np.int64], columns: Sequence[NDArray[Any]]) -> int:
+    """Sum of the row hashes modulo 2^128. positions (N,), each column (N,) or (N, width) of any number type."""
+    hashes = row_hashes(positions, columns)
+    low, high = _sum(hashes[:, 0]), _sum(hashes[:, 1])
+    return (low + (high << 64)) % MODULUS
+
+
+def row_hashes(positions: NDArray[np.int64], columns: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
+    """128 bits a row, (N, 2) uint64."""
+    sums = np.zeros((len(positions), 2), dtype=np.uint64)
+    start = 0
+    for column in columns:
+        lanes = _lanes(column)
+        sums += lanes @ _keys(start, lanes.shape[1])
+        start += lanes.shape[1]
+    place = positions.astype(np.uint64)[:, None] + np.array([1, 2**62 + 1], dtype=np.uint64)
+    return mix(sums + mix(place))
+
+
+def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of splitmix64, elementwise: one changed bit changes about half of the result's."""
+    words = words * GOLDEN
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def _lanes(column: NDArray[Any]) -> NDArray[np.uint64]:
+    """The bytes of each row as 64-bit lanes (N, lanes), filled up with zeros."""
+    rows = np.ascontiguousarray(column).reshape(len(column), -1).view(np.uint8)
+    missing = -rows.shape[1] % 8
+    if missing:
+        rows = np.pad(rows, ((0, 0), (0, missing)))
+    lanes = rows.view(np.uint64)
+    # The top bit of a lane times an odd key stays a top bit, so two sign flips would cancel: bring it down first.
+    return lanes ^ (lanes >> np.uint64(32))
+
+
+@lru_cache(maxsize=64)
+def _keys(start: int, count: int) -> NDArray[np.uint64]:
+    """Two odd keys for each lane, (count, 2)."""
+    numbers = np.arange(2 * start, 2 * (start + count), dtype=np.uint64).reshape(count, 2)
+    return mix(numbers + np.uint64(2**63)) | np.uint64(1)
+
+
+def _sum(words: NDArray[np.uint64]) -> int:
+    """Exact sum as a Python int: the halves add up without overflow for less than 2^32 rows."""
+    low = int((words & np.uint64(0xFFFFFFFF)).sum())
+    return low + (int((words >> np.uint64(32)).sum()) << 32)
+
+
+def receipt_to_limbs(receipt: int) -> NDArray[np.float64]:
+    """Four 32-bit limbs, lowest first, (4,): float64 adds up to 2^21 of them exactly, so they can travel in tails."""
+    return np.array([(receipt >> (32 * i)) & 0xFFFFFFFF for i in range(LIMBS)], dtype=np.float64)
+
+
+def limbs_to_receipt(limbs: NDArray[np.float64]) -> int:
+    """The receipt whose limbs, or sums of limbs, these are; modulo 2^128."""
+    return sum(int(limb) << (32 * i) for i, limb in enumerate(limbs)) % MODULUS

@@ -1,0 +1,64 @@
+"""What the network should answer: classes counted from 0, or float32 values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop.data.categories import Categories, Value
+from distprop.data.columns import Column
+from distprop.data.features import column_from_json, column_to_json
+
+Task = Literal["classification", "binary", "regression"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The target column and how its values become what the loss takes.
+
+    classes: the values of class 0, 1, ...; None for regression.
+    """
+
+    column: Column
+    task: Task
+    classes: tuple[Value, ...] | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a network needs for it."""
+        if self.task == "regression":
+            return self.column.width
+        return 1 if self.task == "binary" else len(self.classes or ())
+
+    @cached_property
+    def _counted(self) -> bool:
+        """Whether the values are their own class numbers."""
+        return self.column.kind == "number" and self.classes == tuple(range(len(self.classes or ())))
+
+    def index(self, raw: NDArray[Any]) -> NDArray[np.int64]:
+        """Class number of each raw value (N,), -1 for none."""
+        if not self._counted:
+            return Categories(self.column, self.classes or ()).index(raw).astype(np.int64)
+        whole = raw.astype(np.int64)
+        return np.where((whole == raw) & (whole >= 0) & (whole < len(self.classes or ())), whole, -1)
+
+    def apply_raw(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Raw values -> class numbers (N,) int64; binary (N,) float32 0 or 1; regression (N,) or (N, K) float32."""
+        if self.task == "regression":
+            return np.ascontiguousarray(raw, dtype=np.float32)
+        index = raw.astype(np.int64) if self._counted else self.index(raw)
+        return index.astype(np.float32) if self.task == "binary" else index
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: part of a saved model."""
+        classes = None if self.classes is None else list(self.classes)
+        return {"column": column_to_json(self.column), "task": self.task, "classes": classes}
+
+    @classmethod
+    def from_json(cls, made: Mapping[str, Any]) -> "Targets":
+        """The inverse of `to_json`."""
+        classes = None if made["classes"] is None else tuple(made["classes"])
+        return cls(column_from_json(made["column"]), made["task"], classes)

@@ -1,0 +1,229 @@
+"""Preprocessing of one column: what the recipe asks for, what was learned from the data, what it does to a batch.
+
+A transform works on values (N, width): float64 for single numbers, float32 for lists, raw values before the first one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop.data.categories import Categories, Value
+from distprop.data.columns import MISSING_TEXT, Column, text_digest
+from distprop.data.moments import Moments
+from distprop.errors import DataError
+
+Settings = Mapping[str, Any]
+Learned = Moments | tuple[Value, ...] | None
+Need = Literal["moments", "categories"]
+
+
+class Kind(NamedTuple):
+    """One kind of transform.
+
+    parse: what stands in the recipe -> settings.  need: what it learns from the data, given its settings.
+    fit: settings and what was learned -> complete settings (plain JSON).  apply: values (N, width) -> (N, width').
+    """
+
+    parse: Callable[[Any], dict[str, Any]]
+    need: Callable[[Settings], Need | None]
+    fit: Callable[[Settings, Learned], dict[str, Any]]
+    apply: Callable[[Column, Settings, NDArray[Any]], NDArray[Any]]
+    on: tuple[str, ...]
+    last: bool = False  # nothing may come after it
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A kind by name, with its settings."""
+
+    kind: str
+    settings: Settings
+
+    @property
+    def need(self) -> Need | None:
+        """What it learns from the data."""
+        return TRANSFORMS[self.kind].need(self.settings)
+
+    def fit(self, learned: Learned) -> "Transform":
+        """The same, complete."""
+        return Transform(self.kind, TRANSFORMS[self.kind].fit(self.settings, learned))
+
+    def apply(self, column: Column, values: NDArray[Any]) -> NDArray[Any]:
+        """Values (N, width) -> (N, width')."""
+        return TRANSFORMS[self.kind].apply(column, self.settings, values)
+
+    def to_json(self) -> dict[str, Any]:
+        """{kind: settings}."""
+        return {self.kind: dict(self.settings)}
+
+
+def parse_transforms(name: str, spec: Any) -> tuple[Transform, ...]:
+    """What the recipe says of a column: nothing, "standardize", {"scale": 0.1}, or a list of these in order."""
+    if spec is None or spec == {}:
+        return ()
+    steps = spec if isinstance(spec, list | tuple) else [spec]
+    return tuple(one for step in steps for one in _parse_step(name, step))
+
+
+def _parse_step(name: str, step: Any) -> list[Transform]:
+    pairs = {step: None} if isinstance(step, str) else step
+    if not isinstance(pairs, Mapping):
+        raise DataError(f"data.features.{name} has {step!r}", f"transforms are {', '.join(TRANSFORMS)}",
+                        f"write for example `{name}: standardize`")  # fmt: skip
+    return [_parse_one(name, str(kind), settings) for kind, settings in pairs.items()]
+
+
+def _parse_one(name: str, kind: str, settings: Any) -> Transform:
+    if kind not in TRANSFORMS:
+        raise DataError(f"data.features.{name} asks for {kind!r}, which is no transform",
+                        f"transforms are {', '.join(TRANSFORMS)}", "use one of them")  # fmt: skip
+    try:
+        return Transform(kind, TRANSFORMS[kind].parse(settings))
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataError(f"data.features.{name}.{kind} is {settings!r}", str(error),
+                        f"write it as `{EXAMPLES[kind]}`") from error  # fmt: skip
+
+
+def working(column: Column, values: NDArray[Any]) -> NDArray[Any]:
+    """Values as the floats that transforms work on; a copy, which they may write to."""
+    return values.astype(np.float32 if column.kind == "list" else np.float64)
+
+
+def _keep(settings: Settings, _: Learned) -> dict[str, Any]:
+    return dict(settings)
+
+
+def _needs_nothing(_: Settings) -> None:
+    return None
+
+
+def _parse_scale(spec: Any) -> dict[str, Any]:
+    return {"factor": float(spec["factor"] if isinstance(spec, Mapping) else spec)}
+
+
+def _scale(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
+    out = working(column, values)
+    out *= settings["factor"]
+    return out
+
+
+def _parse_log(spec: Any) -> dict[str, Any]:
+    settings = dict(spec) if isinstance(spec, Mapping) else {"add": spec or 0.0}
+    return {
+        "add": float(settings.pop("add", 0.0)),
+        "absolute": bool(settings.pop("absolute", False)),
+    } | _none(settings)
+
+
+def _log(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
+    out = working(column, values)
+    if settings["absolute"]:
+        np.abs(out, out=out)
+    out += settings["add"]
+    with np.errstate(divide="ignore", invalid="ignore"):  # the survey names the row
+        np.log(out, out=out)
+    return out
+
+
+def _none(settings: dict[str, Any]) -> dict[str, Any]:
+    if settings:
+        raise ValueError(f"it has no setting {', '.join(settings)}")
+    return {}
+
+
+def _parse_standardize(spec: Any) -> dict[str, Any]:
+    settings = dict(spec or {})
+    known = {name: settings.pop(name) for name in ("mean", "std") if name in settings}
+    return known | _none(settings)
+
+
+def _needs_moments(settings: Settings) -> Need | None:
+    return None if "mean" in settings else "moments"
+
+
+def _fit_standardize(settings: Settings, learned: Learned) -> dict[str, Any]:
+    if not isinstance(learned, Moments):
+        return dict(settings)
+    spread = np.where(learned.std > 0.0, learned.std, 1.0)  # a constant stays 0
+    return {"mean": learned.mean.tolist(), "std": spread.tolist()}
+
+
+def _standardize(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
+    out = working(column, values)
+    out -= np.asarray(settings["mean"], dtype=out.dtype)
+    out /= np.asarray(settings["std"], dtype=out.dtype)
+    return out
+
+
+def _parse_impute(spec: Any) -> dict[str, Any]:
+    settings = dict(spec) if isinstance(spec, Mapping) else {"value": "mean" if spec is None else spec}
+    value, indicator = settings.pop("value", "mean"), bool(settings.pop("indicator", True))
+    return {"value": value, "indicator": indicator} | _none(settings)
+
+
+def _needs_mean(settings: Settings) -> Need | None:
+    return "moments" if settings["value"] == "mean" else None
+
+
+def _fit_impute(settings: Settings, learned: Learned) -> dict[str, Any]:
+    return dict(settings) | ({"value": learned.mean.tolist()} if isinstance(learned, Moments) else {})
+
+
+def _impute(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
+    if column.kind == "text":
+        return np.where(values == MISSING_TEXT, np.uint64(text_digest(str(settings["value"]))), values)
+    return np.where(np.isnan(values), np.asarray(settings["value"], dtype=values.dtype), values)
+
+
+def _parse_categories(spec: Any) -> dict[str, Any]:
+    if spec is None or spec == "auto":
+        return {}
+    values = spec["values"] if isinstance(spec, Mapping) else spec
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError("it takes `auto` or a list of values")
+    return {"values": list(values)}
+
+
+def _needs_categories(settings: Settings) -> Need | None:
+    return None if "values" in settings else "categories"
+
+
+def _fit_categories(settings: Settings, learned: Learned) -> dict[str, Any]:
+    return {"values": list(learned)} if isinstance(learned, tuple) else dict(settings)
+
+
+def _one_hot(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
+    index = Categories(column, tuple(settings["values"])).index(values[:, 0])
+    out = np.zeros((len(values), len(settings["values"])), dtype=np.float32)
+    known = np.flatnonzero(index >= 0)
+    out[known, index[known]] = 1.0
+    return out
+
+
+def _vocabulary(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
+    """1 for the first value, 2 for the second, ...; 0 for a value that is not known."""
+    index = Categories(column, tuple(settings["values"])).index(values[:, 0])
+    return (index + 1).astype(np.float32)[:, None]
+
+
+NUMERIC = ("number", "list")
+SINGLE = ("number", "text")
+TRANSFORMS: dict[str, Kind] = {
+    "scale": Kind(_parse_scale, _needs_nothing, _keep, _scale, NUMERIC),
+    "standardize": Kind(_parse_standardize, _needs_moments, _fit_standardize, _standardize, NUMERIC),
+    "log": Kind(_parse_log, _needs_nothing, _keep, _log, NUMERIC),
+    "one_hot": Kind(_parse_categories, _needs_categories, _fit_categories, _one_hot, SINGLE, last=True),
+    "vocabulary": Kind(_parse_categories, _needs_categories, _fit_categories, _vocabulary, SINGLE, last=True),
+    "impute": Kind(_parse_impute, _needs_mean, _fit_impute, _impute, (*NUMERIC, "text")),
+}
+EXAMPLES: dict[str, str] = {
+    "scale": "scale: 0.1",
+    "standardize": "standardize",
+    "log": "log: {add: 1}",
+    "one_hot": "one_hot: auto",
+    "vocabulary": "vocabulary: [red, green]",
+    "impute": "impute: {value: mean, indicator: true}",
+}
