@@ -1,17 +1,17 @@
 """The error tree. Every error says what happened, why, and what to do; and survives pickling.
 
-    DistpropError
-    ├── UserError            the user's input was wrong: exit code 2
-    │   ├── ConfigError      the job file
-    │   ├── DataError        the Parquet data
-    │   ├── ShapeError       a model whose shapes do not fit
-    │   ├── AddressError     a cluster or tracking server that is not there
-    │   └── CheckpointError  something that cannot be resumed from
-    ├── TrainingError        training failed: exit code 1
-    │   ├── LostError        a process that we cannot do without is gone
-    │   ├── FingerprintError a process whose arithmetic differs
-    │   └── DivergedError    loss became NaN or infinite
-    └── PlannedFault         a fault the job asked for, so that a real bug cannot pass for one
+DistpropError
+├── UserError            the user's input was wrong: exit code 2
+│   ├── ConfigError      the job file
+│   ├── DataError        the Parquet data
+│   ├── ShapeError       a model whose shapes do not fit
+│   ├── AddressError     a cluster or tracking server that is not there
+│   └── CheckpointError  something that cannot be resumed from
+├── TrainingError        training failed: exit code 1
+│   ├── LostError        a process that we cannot do without is gone
+│   ├── FingerprintError a process whose arithmetic differs
+│   └── DivergedError    loss became NaN or infinite
+└── PlannedFault         a fault the job asked for, so that a real bug cannot pass for one
 """
 
 

@@ -182,7 +182,7 @@ def fan_out(*listeners: Listener) -> Listener:
                 listener(event)
             except Stop as request:
                 stop = request
-            except Exception:  # noqa: BLE001 - whatever a listener raises must not end the training
+            except Exception:  # whatever a listener raises must not end the training
                 logging.getLogger("distprop").exception("a listener failed and hears no more events")
                 alive.remove(listener)
         if stop is not None:

@@ -1,5 +1,6 @@
-"""Counter-based randomness: every draw is a pure function of what it is for (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+"""Counter-based randomness: every draw is a pure function of what it is for.
 
+Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 Raw Philox words are drawn, never a NumPy distribution: raw words stay the same from one NumPy version to the next.
 """
 

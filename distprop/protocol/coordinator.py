@@ -1,0 +1,257 @@
+"""The coordinator as a state machine: watches, issues plans, asks for verdicts and checkpoints. It sees no gradient."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from distprop.protocol import effects as do
+from distprop.protocol import messages as say
+from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
+from distprop.protocol.effects import Send
+from distprop.protocol.messages import Address
+from distprop.protocol.plan import Plan, deal, deal_orphans
+
+Actions = tuple[Any, ...]
+
+MARGIN = 2
+"""Versions ahead of the furthest known one at which servers are asked to halt: none can be further by then."""
+
+
+@dataclass(frozen=True)
+class CoordinatorState:
+    """What the coordinator knows. `expected` workers are waited for before the first plan."""
+
+    opening: say.Open
+    expected: int
+    heard: Round  # reports up to here are processed
+    opened: frozenset[int] = frozenset()
+    homes: Mapping[int, int] = field(default_factory=dict)  # worker -> server
+    lost: frozenset[int] = frozenset()
+    plan: Plan | None = None
+    early: Mapping[Round, say.Gathered] = field(default_factory=dict)  # reports that came before their turn
+    verdict: say.Verdict | None = None
+    halt: int | None = None
+    standing: Mapping[int, int] = field(default_factory=dict)  # server -> version that it stands at
+    files: Mapping[int, Mapping[int, Any]] = field(default_factory=dict)  # version -> server -> what it wrote
+    sealed: frozenset[int] = frozenset()
+    finished: bool = False
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that this coordinator conducts."""
+        return self.opening.attempt
+
+    @property
+    def course(self) -> Course:
+        """The course of the attempt."""
+        return self.opening.course
+
+    @property
+    def progress(self) -> tuple[int, ...]:
+        """Numbers that change whenever the job gets on."""
+        plan = self.plan.number if self.plan else -1
+        return (*self.heard, plan, len(self.opened), len(self.homes), len(self.sealed), len(self.standing))
+
+    @property
+    def servers(self) -> range:
+        """All servers; the set is fixed within an attempt."""
+        return range(self.opening.servers)
+
+
+Step = tuple[CoordinatorState, Actions]
+
+
+def begin(opening: say.Open, expected: int) -> Step:
+    """The coordinator of an attempt, and its first words."""
+    state = CoordinatorState(opening, expected, heard=_before(opening.course, opening.first))
+    return state, _to_servers(state, opening)
+
+
+def step(state: CoordinatorState, message: Any) -> Step:
+    """The state after `message`, and what to do about it."""
+    handler = _HANDLERS.get(type(message))
+    if handler is None or state.finished or getattr(message, "attempt", state.attempt) != state.attempt:
+        return state, ()
+    return handler(state, message)
+
+
+def _before(course: Course, round_: Round) -> Round:
+    """The round that comes before `round_`."""
+    if round_.kind == TRAIN and course.evaluates(round_.version):
+        return Round(round_.version, EVALUATE)
+    return Round(round_.version - 1, TRAIN)
+
+
+def _after(course: Course, round_: Round) -> Round:
+    """The round that comes after `round_`."""
+    if round_.kind == EVALUATE:
+        return Round(round_.version, TRAIN)
+    return course.first_round(round_.version + 1)
+
+
+# ---- who takes part -------------------------------------------------------------------------------------------------
+
+
+def _opened(state: CoordinatorState, message: say.Opened) -> Step:
+    return _first_plan(replace(state, opened=state.opened | {message.server}))
+
+
+def _joined(state: CoordinatorState, message: say.Joined) -> Step:
+    if message.worker in state.homes or message.worker in state.lost:
+        return state, ()
+    state = replace(state, homes={**state.homes, message.worker: message.server})
+    reported = (do.Report(message),)
+    if state.plan is None:
+        state, actions = _first_plan(state)
+        return state, (*reported, *actions)
+    return _issue(state, deal(state.course.shards, state.homes), reported)
+
+
+def _first_plan(state: CoordinatorState) -> Step:
+    ready = len(state.opened) == len(state.servers) and len(state.homes) >= state.expected
+    if not ready or state.plan is not None:
+        return state, ()
+    return _issue(state, deal(state.course.shards, state.homes), ())
+
+
+def _issue(state: CoordinatorState, owners: tuple[int, ...], before: Actions) -> Step:
+    """Put a new plan in force."""
+    number = state.plan.number + 1 if state.plan else 0
+    plan = Plan(number, state.attempt, owners, dict(state.homes), tuple(state.servers))
+    state = replace(state, plan=plan)
+    return state, (*before, *_to_servers(state, say.Assign(plan)))
+
+
+def _gone(state: CoordinatorState, message: say.Gone) -> Step:
+    if message.worker in state.lost:
+        return state, ()
+    homes = {worker: home for worker, home in state.homes.items() if worker != message.worker}
+    state = replace(state, homes=homes, lost=state.lost | {message.worker})
+    actions: Actions = (do.Report(message), do.Replace(message.server))
+    if state.plan is None or not homes:
+        return state, actions
+    return _issue(state, deal_orphans(state.plan.owners, homes), actions)
+
+
+def _failed(state: CoordinatorState, message: say.Failed) -> Step:
+    return _finish(state, error=message.error)
+
+
+# ---- what was gathered ----------------------------------------------------------------------------------------------
+
+
+def _gathered(state: CoordinatorState, message: say.Gathered) -> Step:
+    """Process reports in the order of their rounds, whatever order they come in."""
+    if message.round <= state.heard:
+        return state, ()
+    state = replace(state, early={**state.early, message.round: message})
+    actions: Actions = ()
+    while (due := _after(state.course, state.heard)) in state.early:
+        effect = do.Judge if due.kind == EVALUATE else do.Report
+        actions += (effect(state.early[due]),)
+        early = {round_: report for round_, report in state.early.items() if round_ != due}
+        state = replace(state, early=early, heard=due)
+    state, more = _end(state)
+    return state, (*actions, *more)
+
+
+def _verdict(state: CoordinatorState, message: say.Verdict) -> Step:
+    state = replace(state, verdict=message)
+    state, more = _end(state)
+    return state, (do.Report(message), *_to_servers(state, message), *more)
+
+
+def _saved(state: CoordinatorState, message: say.Saved) -> Step:
+    heard = Send(Address("server", message.server), say.Heard(state.attempt, state.heard, message.version))
+    known = state.files.get(message.version, {})
+    if message.version in state.sealed or message.server in known:
+        return state, (heard,)
+    files = {**known, message.server: message}
+    state = replace(state, files={**state.files, message.version: files})
+    if len(files) < len(state.servers):
+        return state, (heard,)
+    return state, (heard, do.Seal(message.version, files))
+
+
+def _sealed(state: CoordinatorState, message: say.Sealed) -> Step:
+    files = {version: saved for version, saved in state.files.items() if version != message.version}
+    return _end(replace(state, files=files, sealed=state.sealed | {message.version}))
+
+
+# ---- the end --------------------------------------------------------------------------------------------------------
+
+
+def _interrupt(state: CoordinatorState, _: say.Interrupt) -> Step:
+    if state.halt is not None:
+        return state, ()
+    if state.plan is None:
+        return _finish(state, interrupted=True)
+    return _ask_to_halt(state, state.heard.version + 1 + MARGIN)
+
+
+def _ask_to_halt(state: CoordinatorState, version: int) -> Step:
+    state = replace(state, halt=version, standing={})
+    return state, _to_servers(state, say.Halt(state.attempt, version))
+
+
+def _stands(state: CoordinatorState, message: say.Stands) -> Step:
+    if not message.halted:
+        late = state.halt is not None and message.version >= state.halt
+        return _ask_to_halt(state, message.version + MARGIN) if late else (state, ())
+    return _end(replace(state, standing={**state.standing, message.server: message.version}))
+
+
+def _end(state: CoordinatorState) -> Step:
+    """Finish once all servers stand at one version, its reports are processed and its checkpoint is whole."""
+    versions = set(state.standing.values())
+    if len(state.standing) < len(state.servers) or len(versions) != 1:
+        return state, ()
+    (version,) = versions
+    processed = _after(state.course, state.heard) == Round(version, TRAIN)
+    judged = not state.course.evaluates(version) or (state.verdict is not None and state.verdict.version == version)
+    resumed_here = state.opening.first == Round(version, TRAIN)
+    kept = version in state.sealed or not state.course.keeps
+    if not (processed and kept and (judged or resumed_here)):
+        return state, ()
+    stopped = state.verdict is not None and state.verdict.version == version and state.verdict.stop
+    return _finish(state, version, interrupted=version < state.course.last and not stopped)
+
+
+def _finish(
+    state: CoordinatorState, version: int = -1, *, interrupted: bool = False, error: Exception | None = None
+) -> Step:
+    return replace(state, finished=True), (do.Finish(version, interrupted, error),)
+
+
+# ---- in case something was lost -------------------------------------------------------------------------------------
+
+
+def _tick(state: CoordinatorState, _: say.Tick) -> Step:
+    """Say again whatever is not known to have been heard."""
+    known: list[Any] = []
+    if len(state.opened) < len(state.servers):
+        known += [state.opening]
+    if state.plan is not None:
+        known += [say.Assign(state.plan), say.Heard(state.attempt, state.heard)]
+    known += [state.verdict] if state.verdict else []
+    known += [say.Halt(state.attempt, state.halt)] if state.halt is not None else []
+    return state, tuple(action for message in known for action in _to_servers(state, message))
+
+
+def _to_servers(state: CoordinatorState, message: Any) -> Actions:
+    return tuple(Send(Address("server", server), message) for server in state.servers)
+
+
+_HANDLERS: dict[type, Callable[[CoordinatorState, Any], Step]] = {
+    say.Opened: _opened,
+    say.Joined: _joined,
+    say.Gone: _gone,
+    say.Failed: _failed,
+    say.Gathered: _gathered,
+    say.Verdict: _verdict,
+    say.Saved: _saved,
+    say.Sealed: _sealed,
+    say.Stands: _stands,
+    say.Interrupt: _interrupt,
+    say.Tick: _tick,
+}

@@ -1,0 +1,126 @@
+"""What a machine asks of the one who runs it. Each is answered, at once or later, by the message that it names."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from distprop.protocol.course import Course, Round
+from distprop.protocol.messages import Address, Gathered, Verdict
+from distprop.protocol.tree import Node, Sum
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Carry a message. Sums in a `Push` are added up, of its slice, on the way out."""
+
+    to: Address
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Take the state of `version` from `source`. Answered by Opened."""
+
+    attempt: int
+    course: Course
+    version: int
+    servers: int
+    source: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Add up the leaves of a node, by the tree over shard indices, into `slot`. Answered by Computed."""
+
+    attempt: int
+    round: Round
+    node: Node
+    leaves: Sum
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Finish the tree of a slice and divide by the weight. Answered by Reduced."""
+
+    attempt: int
+    round: Round
+    slice: int
+    total: Sum
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Make the next version of a slice from its reduced gradient. Answered by Updated."""
+
+    attempt: int
+    round: Round
+    slice: int
+    factor: float
+    sums: Any  # slice -> block sums of squares, where updates are clipped by the global norm; else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Add up the tails of an evaluation round. Answered by Tallied."""
+
+    attempt: int
+    round: Round
+    total: Sum
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Put a slice that another server published into the host's buffer. Not answered: done when it returns."""
+
+    version: int
+    slice: int
+    weights: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Copy the server's slices of `version` now and write them in the background. Answered by Saved."""
+
+    attempt: int
+    version: int
+
+
+# ---- of the coordinator ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Turn the metrics of an evaluation into a verdict. Answered by a Verdict."""
+
+    gathered: Gathered
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell the listeners: a step was committed, a verdict is in force, a worker joined or is gone."""
+
+    what: Gathered | Verdict | Any
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Write the manifest: all slices of `version` are on disk. Answered by Sealed."""
+
+    version: int
+    files: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Start a worker on the host of `server`, in the place of one that is gone."""
+
+    server: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The job has ended at `version`."""
+
+    version: int
+    interrupted: bool = False
+    error: Exception | None = None

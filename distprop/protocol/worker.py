@@ -1,0 +1,95 @@
+"""The worker as a state machine: computes the leaves of the shards that it owns, round after round."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from distprop.protocol.course import Course, Round
+from distprop.protocol.effects import Compute, Send
+from distprop.protocol.messages import Address, Assign, Begin, Computed, Contribute, Open, Tick
+from distprop.protocol.plan import Plan
+from distprop.protocol.tree import Node, Sum, subtrees
+
+Actions = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """What a worker knows. `done` holds the round's sums so far, `started` the nodes that it was told to add up."""
+
+    me: int
+    home: int
+    attempt: int = -1
+    course: Course | None = None
+    plan: Plan | None = None
+    round: Round | None = None
+    started: tuple[Node, ...] = ()
+    done: Mapping[Node, Sum] = field(default_factory=dict)
+
+
+def step(state: WorkerState, message: Any) -> tuple[WorkerState, Actions]:
+    """The state after `message`, and what to do about it."""
+    handler = _HANDLERS.get(type(message))
+    return handler(state, message) if handler else (state, ())
+
+
+def _open(state: WorkerState, message: Open) -> tuple[WorkerState, Actions]:
+    if message.attempt <= state.attempt:
+        return state, ()
+    return WorkerState(state.me, state.home, message.attempt, message.course), ()
+
+
+def _assign(state: WorkerState, message: Assign) -> tuple[WorkerState, Actions]:
+    plan = message.plan
+    if plan.attempt != state.attempt or (state.plan is not None and plan.number <= state.plan.number):
+        return state, ()
+    return _compute(replace(state, plan=plan))
+
+
+def _begin(state: WorkerState, message: Begin) -> tuple[WorkerState, Actions]:
+    if message.attempt != state.attempt or (state.round is not None and message.round < state.round):
+        return state, ()
+    if message.round == state.round:
+        return state, _contribute(state)
+    return _compute(replace(state, round=message.round, started=(), done={}))
+
+
+def _computed(state: WorkerState, message: Computed) -> tuple[WorkerState, Actions]:
+    if message.attempt != state.attempt or message.round != state.round:
+        return state, ()
+    state = replace(state, done={**state.done, message.node: message.handle})
+    return state, _contribute(state) if len(state.done) == len(state.started) else ()
+
+
+def _tick(state: WorkerState, _: Tick) -> tuple[WorkerState, Actions]:
+    return state, _contribute(state)
+
+
+def _compute(state: WorkerState) -> tuple[WorkerState, Actions]:
+    """Start on the leaves that the plan gives this worker and that it has not started yet."""
+    if state.plan is None or state.round is None or state.course is None:
+        return state, ()
+    begun = {shard for node in state.started for shard in node.shards}
+    owned = [shard for shard in state.plan.shards_of(state.me) if shard not in begun]
+    work = subtrees(owned, state.course.shards, state.course.present(state.round))
+    first = len(state.started)
+    actions = tuple(
+        Compute(state.attempt, state.round, node, leaves, first + offset) for offset, (node, leaves) in enumerate(work)
+    )
+    return replace(state, started=(*state.started, *(node for node, _ in work))), actions
+
+
+def _contribute(state: WorkerState) -> Actions:
+    if state.round is None or not state.done or len(state.done) < len(state.started):
+        return ()
+    said = Contribute(state.attempt, state.round, state.me, tuple(state.done.items()))
+    return (Send(Address("server", state.home), said),)
+
+
+_HANDLERS: dict[type, Callable[[WorkerState, Any], tuple[WorkerState, Actions]]] = {
+    Open: _open,
+    Assign: _assign,
+    Begin: _begin,
+    Computed: _computed,
+    Tick: _tick,
+}

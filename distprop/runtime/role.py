@@ -1,0 +1,39 @@
+"""A role: one state machine of the protocol and the hands that perform its effects."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from distprop.protocol.effects import Send
+
+State = TypeVar("State")
+
+
+class Hands(Protocol):
+    """Performs effects. All arithmetic, files and clocks are behind it."""
+
+    def perform(self, effect: Any) -> Any:
+        """Do what `effect` asks; the message that answers it, or None where that comes later or never."""
+
+    def pack(self, send: Send) -> Send:
+        """`send` with every sum in it added up, ready to leave the host."""
+
+
+class Role(Generic[State]):
+    """A machine that is run: messages in, messages out."""
+
+    def __init__(self, state: State, step: Callable[[State, Any], tuple[State, tuple[Any, ...]]], hands: Hands) -> None:
+        self.state = state
+        self._step = step
+        self._hands = hands
+
+    def receive(self, message: Any) -> Iterator[Send]:
+        """Let the machine hear `message`; yields what it sends, as soon as it does."""
+        heard = deque([message])
+        while heard:
+            self.state, actions = self._step(self.state, heard.popleft())
+            for action in actions:
+                if isinstance(action, Send):
+                    yield self._hands.pack(action)
+                elif (answer := self._hands.perform(action)) is not None:
+                    heard.append(answer)
