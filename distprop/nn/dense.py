@@ -1,0 +1,52 @@
+"""The dense layer."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from distprop.errors import ShapeError
+from distprop.nn.arrays import Array, Params, Shape
+from distprop.nn.init import Draw, find_initializer
+from distprop.nn.layer import Backward, Context, Layer
+from distprop.nn.settings import require_whole
+
+
+def dense(width: int, init: str | None = None, bias: bool = True) -> Layer:
+    """Affine map y = x W + b.   x (N, D) -> y (N, width);  W (D, width), b (width,).
+
+    init: the name of an initializer for W; None: he_normal before relu and its kin, else glorot_uniform.
+    """
+    require_whole("dense.width", width)
+    fill = find_initializer(init)
+
+    def shapes(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
+        if len(shape) != 1:
+            raise ShapeError(
+                f"rows of shape {shape} do not fit",
+                f"dense takes rows of shape (D,) and gives ({width},)",
+                "put `flatten` in front of it",
+            )
+        return (width,), {"W": (shape[0], width)} | ({"b": (width,)} if bias else {})
+
+    def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        y = np.matmul(x, p["W"], out=ctx.buffer("y", (len(x), width)))
+        if bias:
+            y += p["b"]
+
+        def backward(dy: Array, g: Params) -> Array | None:
+            np.matmul(x.T, dy, out=g["W"])
+            if bias:
+                np.sum(dy, axis=0, out=g["b"])
+            if not ctx.wants_input_gradient:
+                return None
+            return np.matmul(dy, p["W"].T, out=ctx.buffer("dx", x.shape))
+
+        return y, backward
+
+    def start(p: Params, draws: Mapping[str, Draw]) -> None:
+        fill(p["W"], draws["W"])
+        if bias:
+            p["b"][...] = 0.0
+
+    settings = {"width": width, "init": init, "bias": bias}
+    return Layer("dense", settings, shapes, forward, start, flops=lambda shape: 2 * shape[0] * width)

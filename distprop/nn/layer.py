@@ -1,0 +1,97 @@
+"""What a layer is: data. Its functions get parameters, gradients and memory lent by the caller."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop import philox
+from distprop.nn.arrays import BLOCK, Array, Params, Shape
+from distprop.nn.init import Draw
+from distprop.nn.workspace import Workspace
+
+LAYERS_PURPOSE = 2  # the purpose of these random words, see philox.bits
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which leaf of a job is computed: what its layers' randomness is keyed by."""
+
+    seed: int = 0
+    step: int = 0
+    shard: int = 0
+
+
+@dataclass(slots=True)
+class Context:
+    """What a layer may know while it computes. One layer, one pass."""
+
+    workspace: Workspace
+    layer: int
+    dtype: np.dtype[Any]
+    training: bool = True
+    """Whether a backward pass follows and dropout drops."""
+    wants_input_gradient: bool = True
+    """False where nobody reads dx: backward may return None."""
+    may_overwrite_input: bool = False
+    """Whether x is nobody's any more, so that y may take its place."""
+    place: Place = field(default=Place())
+
+    def buffer(self, name: str, shape: Shape) -> Array:
+        """Uninitialized memory of the pass's dtype: this layer's own until its next pass."""
+        return self.workspace.buffer((self.layer, name), shape, self.dtype)
+
+    def scratch(self, size: int = BLOCK) -> Array:
+        """Uninitialized memory (size,) that the next layer will use, too."""
+        return self.workspace.buffer(("scratch",), (size,), self.dtype)
+
+    def random_bits(self, count: int, piece: int = 0) -> NDArray[np.uint64]:
+        """`count` random words (count,): a pure function of place, layer and piece."""
+        at = (self.place.step, self.place.shard, self.layer + (piece << 32))
+        return philox.bits(self.place.seed, LAYERS_PURPOSE, at, count)
+
+
+Backward = Callable[[Array, Params], Array | None]
+"""(dy, g) -> dx. dy (N, *output) may be overwritten; gradients of this batch are written, not added, into g."""
+Shapes = Callable[[Shape], tuple[Shape, dict[str, Shape]]]
+Forward = Callable[[Params, Array, Context], tuple[Array, Backward]]
+Output = Literal["free", "kept", "input"]
+
+
+def _no_parameters(p: Params, draws: Mapping[str, Draw]) -> None:
+    """Nothing to fill."""
+
+
+def _size(input_shape: Shape) -> int:
+    return math.prod(input_shape)
+
+
+class Layer(NamedTuple):
+    """One differentiable step. A layer owns no arrays: p, g and buffers are views lent by the caller.
+
+    kind, settings: its name in LAYERS and the settings that make it again.
+    shapes: shape of one row in -> (shape of one row out, shapes of the parameters). Raises ShapeError.
+    forward: (p, x, context) -> (y, backward). backward may be called once, before the next forward.
+    init: fills p in place.
+    output: what y is. "free": memory that this layer does not read again; "kept": its backward reads y;
+        "input": y may be x itself or a view of it.
+    flops: shape of one row in -> floating-point operations of forward for one row.
+    rectifies: cuts off about half of its inputs; weights before it are made larger for that.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    shapes: Shapes
+    forward: Forward
+    init: Callable[[Params, Mapping[str, Draw]], None] = _no_parameters
+    output: Output = "free"
+    flops: Callable[[Shape], int] = _size
+    rectifies: bool = False
+
+
+def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
+    """The shapes of a layer that keeps its input's shape and has no parameters."""
+    return shape, {}

@@ -1,0 +1,103 @@
+"""The gradient of a leaf: the inner loop of a worker, as a pure function of its arguments."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from distprop.errors import ShapeError
+from distprop.nn.arrays import Array
+from distprop.nn.counts import Counts
+from distprop.nn.layer import Place
+from distprop.nn.losses import Loss
+from distprop.nn.metrics import Metric
+from distprop.nn.network import Network, Pass
+from distprop.nn.tail import Tail, TailLayout
+from distprop.nn.workspace import Workspace
+
+
+class LeafComputer:
+    """Computes leaves of one job: for one thread, with memory that is allocated at the first leaf and kept.
+
+    Law: what it returns and writes depends on the arguments alone, not on earlier calls.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        metrics: Sequence[Metric],
+        seed: int,
+        counts: Counts | None = None,
+    ) -> None:
+        require_outputs(network, loss)
+        self.network, self.loss, self.seed = network, loss, seed
+        self.layout = TailLayout(tuple(metrics), network.output_shape[-1], counts)
+        self.workspace = Workspace()
+
+    @property
+    def tail_width(self) -> int:
+        """Values in the tail of a gradient."""
+        return self.layout.width
+
+    @property
+    def evaluation_width(self) -> int:
+        """Values in the tail of an evaluation; the first `tail_width` are those of a gradient's tail."""
+        return self.layout.evaluation_width
+
+    def gradient(
+        self, flat: Array, x: Array, y: Array, weights: Array | None, step: int, shard: int, out: Array
+    ) -> Tail:
+        """Write the gradient of the sum of the rows' losses into out (P,) and return the tail (tail_width,).
+
+        flat (P,): weights, only read.  x (N, *input_shape), y: targets of N rows, weights (N,) or None: ones.
+        out: every value is written, none is read. step, shard: what dropout is keyed by. Raises ShapeError.
+        """
+        run = Pass(self.workspace, training=True, place=Place(self.seed, step, shard))
+        tail = np.empty(self.tail_width)
+        with np.errstate(all="ignore"):  # a loss that is not finite is seen in the tail
+            outputs, backward = self.network.forward(flat, x, run)
+            dout = self._loss_into(tail, outputs, y, weights)
+            backward(dout, out)
+        return tail
+
+    def evaluate(self, flat: Array, x: Array, y: Array, weights: Array | None = None) -> Tail:
+        """The tail (evaluation_width,) of a batch, with counts behind; no gradient, no dropout. Raises ShapeError."""
+        tail = np.empty(self.evaluation_width)
+        with np.errstate(all="ignore"):
+            outputs, _ = self.network.forward(flat, x, Pass(self.workspace))
+            self._loss_into(tail, outputs, y, weights)
+        return tail
+
+    def _loss_into(self, tail: Tail, outputs: Array, y: Array, weights: Array | None) -> Array:
+        dout = self.workspace.buffer(("dout",), outputs.shape, outputs.dtype)
+        value = self.loss.value_and_gradient(outputs, y, weights, dout)
+        self.layout.write(tail, value, (outputs, y, weights))
+        return dout
+
+
+def require_outputs(network: Network, loss: Loss, classes: int | None = None) -> None:
+    """Raise ShapeError unless the network ends as the loss needs it.
+
+    classes: the number of classes, or of values in a regression's target; None: not known yet.
+    """
+    last, shape = network.stages[-1], network.output_shape
+    if last.layer.kind == loss.normalizes:
+        raise ShapeError(
+            f"layer {last.name} comes before loss {loss.name}",
+            f"{loss.name} takes raw outputs and applies {loss.normalizes} itself",
+            f"leave the last `{loss.normalizes}` out",
+        )
+    count = classes if classes is not None else (shape[0] if shape else 1)
+    needed = (loss.outputs_for(count),)
+    if shape != needed:
+        raise ShapeError(
+            f"layer {last.name} gives rows of shape {shape}, loss {loss.name} needs {needed}",
+            _reason(loss, classes),
+            f"end the model with `dense: {needed[0]}`",
+        )
+
+
+def _reason(loss: Loss, classes: int | None) -> str:
+    if classes is None:
+        return f"{loss.name} takes rows of that shape"
+    return f"the target has {classes} {'values' if loss.task == 'regression' else 'classes'}"

@@ -1,0 +1,193 @@
+"""A network: layers in a row over one arena."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from distprop.errors import ConfigError, ShapeError
+from distprop.nn.arena import Arena, lay_out
+from distprop.nn.arrays import Array, Params, Shape
+from distprop.nn.init import Draw
+from distprop.nn.layer import Backward, Context, Layer, Place
+from distprop.nn.layers import LayerSpec, build_layer, layer_spec
+from distprop.nn.workspace import Workspace
+
+NetworkBackward = Callable[[Array, Array], Array | None]
+"""(dy, g) -> dx or None: writes the gradients of all parameters into the flat g (P,); may overwrite dy."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer at its place in a network."""
+
+    index: int
+    layer: Layer
+    input_shape: Shape
+    output_shape: Shape
+    parameters: tuple[str, ...]
+    parameter_shapes: tuple[Shape, ...]
+    rectified: bool
+
+    @property
+    def name(self) -> str:
+        """What errors and summaries call it: "0.dense"."""
+        return f"{self.index}.{self.layer.kind}"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass: where its memory comes from, and what follows it."""
+
+    workspace: Workspace
+    training: bool = False
+    place: Place = field(default=Place())
+    input_gradient: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Layers in a row. Holds no numbers: weights are a flat vector (P,), of float32 or, in checks, float64."""
+
+    stages: tuple[Stage, ...]
+    input_shape: Shape
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in order."""
+        return tuple(stage.layer for stage in self.stages)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape that one row has at the end."""
+        return self.stages[-1].output_shape
+
+    @property
+    def specs(self) -> list[dict[str, Any]]:
+        """Plain values that make the same network again, with `build_network`."""
+        return [layer_spec(layer) for layer in self.layers]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return build_network, (self.specs, self.input_shape)
+
+    @cached_property
+    def arena(self) -> Arena:
+        """The layout of all parameters; views are named "{index}.{kind}.{parameter}"."""
+        return lay_out(
+            [
+                (f"{stage.name}.{name}", shape)
+                for stage in self.stages
+                for name, shape in zip(stage.parameters, stage.parameter_shapes, strict=True)
+            ]
+        )
+
+    @cached_property
+    def first_trained(self) -> int:
+        """The index of the first layer that has parameters; gradients go no further down."""
+        return next((stage.index for stage in self.stages if stage.parameters), len(self.stages))
+
+    def init(self, seed: int, flat: Array) -> None:
+        """Fill flat (P,) with initial weights: a pure function of layers, input shape and seed."""
+        for stage, p in zip(self.stages, self._lend(flat), strict=True):
+            draws = {
+                name: Draw(seed, stage.index, number, stage.rectified) for number, name in enumerate(stage.parameters)
+            }
+            stage.layer.init(p, draws)
+
+    def predict(self, flat: Array, x: Array, workspace: Workspace | None = None) -> Array:
+        """The raw outputs (N, *output_shape) of x (N, *input_shape), without dropout; an array of its own."""
+        y, _ = self.forward(flat, x, Pass(workspace or Workspace()))
+        return y.copy()
+
+    def forward(self, flat: Array, x: Array, run: Pass) -> tuple[Array, NetworkBackward]:
+        """Outputs of x (N, *input_shape) and the way back, once, before the workspace's next pass.
+
+        flat (P,) is only read. Outputs lie in the workspace or are x's own memory. Raises ShapeError.
+        """
+        y = self._as_input(x, flat.dtype)
+        weights = self._lend(flat)
+        backwards: list[Backward] = []
+        mine = False  # x belongs to the caller
+        for stage, p in zip(self.stages, weights, strict=True):
+            y, backward = stage.layer.forward(p, y, self._context(stage, run, flat.dtype, mine))
+            mine = _free_after(stage.layer, run, mine)
+            backwards.append(backward)
+        return y, lambda dy, g: self._backward(backwards, dy, g, run)
+
+    def _context(self, stage: Stage, run: Pass, dtype: np.dtype[Any], mine: bool) -> Context:
+        wanted = run.input_gradient or stage.index > self.first_trained
+        return Context(run.workspace, stage.index, dtype, run.training, wanted, mine, run.place)
+
+    def _backward(self, backwards: list[Backward], dy: Array, g: Array, run: Pass) -> Array | None:
+        last = 0 if run.input_gradient else self.first_trained
+        gradients = self._lend(g)
+        dx: Array | None = dy
+        for index in range(len(backwards) - 1, last - 1, -1):
+            assert dx is not None, "only the last one that is called may return None"
+            dx = backwards[index](dx, gradients[index])
+        return dx if run.input_gradient else None
+
+    def _lend(self, flat: Array) -> list[Params]:
+        """Each layer's parameters as views of flat (P,)."""
+        self.arena.require(flat)
+        slots = iter(self.arena.slots)
+        lent: list[Params] = []
+        for stage in self.stages:
+            views = {}
+            for name in stage.parameters:
+                slot = next(slots)
+                views[name] = flat[slot.start : slot.stop].reshape(slot.shape)
+            lent.append(views)
+        return lent
+
+    def _as_input(self, x: Array, dtype: np.dtype[Any]) -> Array:
+        if x.shape[1:] != self.input_shape or x.ndim == 0:
+            raise ShapeError(
+                f"layer {self.stages[0].name} was given an array of shape {x.shape}",
+                f"this network takes rows of shape {self.input_shape}: (N, {', '.join(map(str, self.input_shape))})",
+                "give it the features that it was built for",
+            )
+        return np.ascontiguousarray(x, dtype)
+
+
+def _free_after(layer: Layer, run: Pass, mine: bool) -> bool:
+    """Whether the next layer may overwrite what this one gave."""
+    if layer.output == "input":
+        return mine
+    return layer.output == "free" or not run.training
+
+
+def build_network(layers: Sequence[LayerSpec], input_shape: Sequence[int]) -> Network:
+    """The network of these layers over rows of `input_shape`.
+
+    A dense layer that comes first and gets rows of rank above 1 has a flatten put in front of it.
+    Raises ConfigError for unknown names and settings, ShapeError where shapes do not fit.
+    """
+    built = [_build(index, spec) for index, spec in enumerate(layers)]
+    if not built:
+        raise ConfigError("a network without layers", "`model` is empty", "list at least one layer: {dense: 10}")
+    shape = tuple(int(length) for length in input_shape)
+    if built[0].kind == "dense" and len(shape) > 1:
+        built.insert(0, build_layer("flatten"))
+    stages: list[Stage] = []
+    for index, layer in enumerate(built):
+        stages.append(_stage(index, layer, stages[-1].output_shape if stages else shape, built[index + 1 :]))
+    return Network(tuple(stages), shape)
+
+
+def _build(index: int, spec: LayerSpec) -> Layer:
+    try:
+        return build_layer(spec)
+    except ConfigError as error:
+        raise ConfigError(f"layer {index} of the model: {error.what}", error.why, error.fix) from None
+
+
+def _stage(index: int, layer: Layer, shape: Shape, after: Sequence[Layer]) -> Stage:
+    try:
+        output_shape, parameters = layer.shapes(shape)
+    except ShapeError as error:
+        raise ShapeError(f"layer {index}.{layer.kind}: {error.what}", error.why, error.fix) from None
+    rectified = next((later.rectifies for later in after if later.kind not in ("dropout", "flatten")), False)
+    return Stage(index, layer, shape, output_shape, tuple(parameters), tuple(parameters.values()), rectified)

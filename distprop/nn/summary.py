@@ -1,0 +1,40 @@
+"""What a network costs, layer by layer."""
+
+import math
+from dataclasses import dataclass
+
+from distprop.nn.arrays import Shape
+from distprop.nn.network import Network, Stage
+
+BYTES = 4  # a float32
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer. flops_per_row: forward and backward; activation_bytes_per_row: kept between the two, at most."""
+
+    name: str
+    kind: str
+    output_shape: Shape
+    parameters: int
+    flops_per_row: int
+    activation_bytes_per_row: int
+
+
+def summarize(network: Network) -> tuple[LayerSummary, ...]:
+    """One line for each layer, in order; a flatten that was put in front has its own."""
+    return tuple(_line(stage, network.first_trained) for stage in network.stages)
+
+
+def _line(stage: Stage, first_trained: int) -> LayerSummary:
+    forward = stage.layer.flops(stage.input_shape)
+    # Going back, a layer does its forward's work once for its input and once for its parameters.
+    times = 1 + (stage.index > first_trained) + bool(stage.parameters)
+    return LayerSummary(
+        name=stage.name,
+        kind=stage.layer.kind,
+        output_shape=stage.output_shape,
+        parameters=sum(math.prod(shape) for shape in stage.parameter_shapes),
+        flops_per_row=forward * times,
+        activation_bytes_per_row=0 if stage.layer.kind == "flatten" else BYTES * math.prod(stage.output_shape),
+    )

@@ -1,0 +1,69 @@
+"""The norm of a gradient that lies in slices on several servers, always added in the same way."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop.optim.vectors import Array
+
+PIECE = 4096  # values at once: their squares as float64 stay in a core's first cache
+
+
+class Span(Protocol):
+    """A run of values start..stop-1: an arena's block."""
+
+    @property
+    def start(self) -> int:
+        """The first value."""
+
+    @property
+    def stop(self) -> int:
+        """One past the last value."""
+
+
+def block_square_sums(g: Array, blocks: Sequence[Span]) -> NDArray[np.float64]:
+    """The sum of squares of each block of g, float64 (len(blocks),); the blocks' borders count within g.
+
+    The arithmetic is fixed: squares of float32 are exact in float64, `np.add.reduce` adds each piece's pairwise, and
+    `math.fsum` adds the pieces exactly. BLAS and its threads have no part in it.
+    """
+    squares = np.empty(PIECE)
+    with np.errstate(all="ignore"):  # a norm that is not finite is the caller's to see
+        return np.array([_square_sum(g[block.start : block.stop], squares) for block in blocks])
+
+
+def global_norm(sums: Iterable[float]) -> float:
+    """The Euclidean length of a whole gradient from all its blocks' sums, in block order."""
+    return math.sqrt(_exact_sum(sums))
+
+
+def clip_scale(norm: float, clip_norm: float | None) -> float:
+    """What to multiply a gradient of length `norm` by, so that it is at most `clip_norm` long; 1.0 if it is.
+
+    1.0 also where the norm is not finite: scaling would hide that.
+    """
+    if clip_norm is None or not math.isfinite(norm) or norm <= clip_norm:
+        return 1.0
+    return clip_norm / norm
+
+
+def _square_sum(block: Array, squares: NDArray[np.float64]) -> float:
+    return _exact_sum(_piece_sum(block[at : at + PIECE], squares) for at in range(0, block.size, PIECE))
+
+
+def _piece_sum(piece: Array, squares: NDArray[np.float64]) -> float:
+    out = squares[: piece.size]
+    np.copyto(out, piece)
+    np.multiply(out, out, out=out)
+    return float(np.add.reduce(out))
+
+
+def _exact_sum(values: Iterable[float]) -> float:
+    """math.fsum, which raises where infinities meet or the sum overflows; here that is inf or NaN."""
+    listed = [float(value) for value in values]
+    if not all(math.isfinite(value) for value in listed):
+        return math.nan if any(math.isnan(value) for value in listed) else math.inf
+    return math.fsum(listed)

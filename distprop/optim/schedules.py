@@ -1,0 +1,132 @@
+"""Learning rate schedules: functions of the step, counted from 0, and of nothing else."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from distprop.errors import ConfigError
+from distprop.optim.settings import require_number, require_whole
+from distprop.suggest import suggest_name
+
+Schedule = Callable[[int], float]
+
+
+def constant(value: float) -> Schedule:
+    """The same rate at every step."""
+    require_number("constant.value", value, 0.0)
+    return lambda step: float(value)  # noqa: ARG005 - a function of the step all the same
+
+
+def step(value: float, factor: float = 0.1, every: int | None = None, boundaries: Sequence[int] = ()) -> Schedule:
+    """Give value, times `factor` once for each `every` steps done, or for each of `boundaries` reached."""
+    require_number("step.value", value, 0.0)
+    require_number("step.factor", factor, 0.0)
+    if (every is None) == (not boundaries):
+        raise ConfigError(
+            "`step` has neither or both of `every` and `boundaries`", "one of them says when", "give `every: 1000`"
+        )
+    if every is not None:
+        require_whole("step.every", every, 1)
+        return lambda at: float(value * factor ** (at // every))
+    for boundary in boundaries:
+        require_whole("step.boundaries", boundary, 0)
+    return lambda at: float(value * factor ** len([b for b in boundaries if at >= b]))
+
+
+def exponential(value: float, factor: float, every: int = 1) -> Schedule:
+    """Give value * factor^(step / every)."""
+    require_number("exponential.value", value, 0.0)
+    require_number("exponential.factor", factor, 0.0)
+    require_whole("exponential.every", every, 1)
+    return lambda at: float(value * factor ** (at / every))
+
+
+def cosine(peak: float, total_steps: int, end: float = 0.0) -> Schedule:
+    """Half a cosine from peak to end (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    return warmup_cosine(peak, 0, total_steps, end)
+
+
+def linear(peak: float, total_steps: int, end: float = 0.0) -> Schedule:
+    """A straight line from peak to end."""
+    return warmup_linear(peak, 0, total_steps, end)
+
+
+def warmup_cosine(peak: float, warmup_steps: int, total_steps: int, end: float = 0.0) -> Schedule:
+    """A linear rise to peak, then half a cosine to end (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    return _warmup(peak, warmup_steps, total_steps, end, lambda done: 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+def warmup_linear(peak: float, warmup_steps: int, total_steps: int, end: float = 0.0) -> Schedule:
+    """A linear rise to peak, then a straight line to end."""
+    return _warmup(peak, warmup_steps, total_steps, end, lambda done: 1.0 - done)
+
+
+def warmup_constant(peak: float, warmup_steps: int) -> Schedule:
+    """A linear rise to peak, which is then kept."""
+    return _warmup(peak, warmup_steps, warmup_steps + 1, peak, lambda done: 1.0)  # noqa: ARG005
+
+
+def _warmup(peak: float, warmup_steps: int, total_steps: int, end: float, shape: Callable[[float], float]) -> Schedule:
+    """Step s < warmup_steps has peak (s + 1) / warmup_steps; then `shape` leads from peak to end."""
+    require_number("peak", peak, 0.0)
+    require_number("end", end, 0.0)
+    require_whole("warmup_steps", warmup_steps, 0)
+    require_whole("total_steps", total_steps, 1)
+
+    def at(step: int) -> float:
+        if step < warmup_steps:
+            return peak * (step + 1) / warmup_steps
+        done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+        return end + (peak - end) * shape(done)
+
+    return at
+
+
+SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
+    "constant": constant,
+    "step": step,
+    "exponential": exponential,
+    "linear": linear,
+    "cosine": cosine,
+    "warmup_constant": warmup_constant,
+    "warmup_linear": warmup_linear,
+    "warmup_cosine": warmup_cosine,
+}
+
+
+def build_schedule(spec: float | Mapping[str, Any], total_steps: int) -> Schedule:
+    """The schedule that a config describes: a rate, or {"warmup_cosine": {"peak": 1e-3, "warmup_steps": 200}}.
+
+    total_steps: how many updates the job makes; the default of settings of that name. Raises ConfigError.
+    """
+    if not isinstance(spec, Mapping):
+        require_number("learning_rate", spec, 0.0)
+        return constant(spec)
+    if len(spec) != 1:
+        raise ConfigError(f"{dict(spec)!r} is no schedule", "it is one name with its settings", "write {constant: 0.1}")
+    name, settings = next(iter(spec.items()))
+    if name not in SCHEDULES:
+        raise ConfigError(
+            f"unknown schedule {name!r}", f"there are: {', '.join(SCHEDULES)}", suggest_name(str(name), SCHEDULES)
+        )
+    return SCHEDULES[name](**_arguments(name, settings, total_steps))
+
+
+def _arguments(name: str, settings: Any, total_steps: int) -> dict[str, Any]:
+    known = inspect.signature(SCHEDULES[name]).parameters
+    if not isinstance(settings, Mapping):
+        settings = {} if settings is None else {next(iter(known)): settings}
+    if "total_steps" in known:
+        settings = {"total_steps": max(1, total_steps), **settings}
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"unknown setting {key!r} of schedule {name}",
+                f"{name} has {', '.join(known)}",
+                suggest_name(key, known),
+            )
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in settings:
+            raise ConfigError(f"schedule {name} lacks its {key}", "", f"write {{{name}: {{{key}: ...}}}}")
+    return dict(settings)

@@ -1,0 +1,108 @@
+"""What optimizers are chains of: transforms that turn a gradient, step by step, into an update.
+
+All are elementwise: the numbers of one parameter depend on that parameter's numbers alone, so any slice of a vector
+gets the bits that it gets within the whole.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from distprop.optim.vectors import Array
+
+State = Mapping[str, Array]
+"""One vector (n,) for each of a transform's names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When an update happens: the step, counted from 0, and the learning rate, with all factors in it."""
+
+    step: int
+    rate: float
+
+
+class Run(NamedTuple):
+    """n consecutive values of everything that an update reads and writes.
+
+    u: the gradient, rewritten in place until it is the update.  w: weights, only read.  old: the state of the last
+    version, only read; new: that of the next, written.  scratch: uninitialized memory.  All (n,), of one dtype.
+    """
+
+    u: Array
+    w: Array
+    old: State
+    new: State
+    scratch: Array
+
+
+class Transform(NamedTuple):
+    """One step from gradient to update. state: the names of the vectors that it carries along; all start at 0."""
+
+    state: tuple[str, ...]
+    apply: Callable[[Run, Moment], None]
+
+
+def scale_by_rate() -> Transform:
+    """Make u <- rate u."""
+
+    def apply(run: Run, at: Moment) -> None:
+        np.multiply(run.u, at.rate, out=run.u)
+
+    return Transform((), apply)
+
+
+def add_weight_decay(decay: float) -> Transform:
+    """Make u <- u + decay w. Before Adam it is the gradient of an L2 penalty, behind it decoupled decay."""
+
+    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001 - the same at any step
+        np.multiply(run.w, decay, out=run.scratch)
+        np.add(run.u, run.scratch, out=run.u)
+
+    return Transform((), apply)
+
+
+def scale_by_momentum(momentum: float, nesterov: bool = False) -> Transform:
+    """Make m <- momentum m + u; u <- m, or with nesterov u + momentum m (Sutskever et al. 2013, ICML), as PyTorch."""
+
+    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001 - the same at any step
+        m = run.new["momentum"]
+        np.multiply(run.old["momentum"], momentum, out=run.scratch)
+        np.add(run.scratch, run.u, out=m)
+        if nesterov:
+            np.multiply(m, momentum, out=run.scratch)
+            np.add(run.u, run.scratch, out=run.u)
+        else:
+            np.copyto(run.u, m)
+
+    return Transform(("momentum",), apply)
+
+
+def scale_by_adam(b1: float, b2: float, eps: float) -> Transform:
+    """Make u <- m' / (sqrt(v') + eps), with m' and v' the bias-corrected running means of u and u^2.
+
+    Source: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; eps as there and in PyTorch outside the root.
+    """
+
+    def apply(run: Run, at: Moment) -> None:
+        u, m, v = run.u, run.new["mean"], run.new["square"]
+        np.multiply(run.old["mean"], b1, out=m)
+        np.multiply(u, 1.0 - b1, out=run.scratch)
+        np.add(m, run.scratch, out=m)
+        np.multiply(u, u, out=u)
+        np.multiply(u, 1.0 - b2, out=u)
+        np.multiply(run.old["square"], b2, out=v)
+        np.add(v, u, out=v)
+        np.sqrt(v, out=u)
+        done = at.step + 1
+        first = 1.0 - b1**done
+        # m / first / (sqrt(v) / root + eps), with the scalars drawn together
+        root = math.sqrt(1.0 - b2**done)
+        np.multiply(u, first / root, out=u)
+        np.add(u, first * eps, out=u)
+        np.divide(m, u, out=u)
+
+    return Transform(("mean", "square"), apply)

@@ -1,0 +1,10 @@
+"""The words that the types of this room are made of."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+RUN = 16_384
+"""Values that are worked on at once: 64 kB of float32, so that all vectors of an update stay in a core's cache."""
