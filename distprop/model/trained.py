@@ -1,0 +1,194 @@
+"""`Model`: trained weights with everything that turns a user's rows into the user's labels or values."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop import __version__
+from distprop.data.features import Features
+from distprop.data.targets import Targets
+from distprop.digest import block_digests, digest
+from distprop.errors import CheckpointError, DataError
+from distprop.model import folder as model_folder
+from distprop.nn.losses import LOSSES, Loss
+from distprop.nn.network import Network, build_network
+
+ROWS_AT_ONCE = 4096  # bounds the memory of activations, whatever the number of rows asked for
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network; frozen, and its weights are read-only.
+
+    layers: as in the job's `model:`, or built.  flat (P,) float32.  features, targets: what `Features.to_json` and
+    `Targets.to_json` gave.  metadata: whatever should travel along, as JSON.
+    """
+
+    layers: Sequence[Any]
+    input_shape: tuple[int, ...]
+    flat: NDArray[np.float32]
+    features: Mapping[str, Any]
+    targets: Mapping[str, Any]
+    loss: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        weights = np.array(self.flat, dtype=np.float32)
+        weights.flags.writeable = False
+        object.__setattr__(self, "flat", weights)
+        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (
+            self.layers,
+            self.input_shape,
+            self.flat,
+            self.features,
+            self.targets,
+            self.loss,
+            self.metadata,
+        )
+        return Model, parts
+
+    @cached_property
+    def network(self) -> Network:
+        """The network that the weights belong to."""
+        return build_network(self.layers, self.input_shape)
+
+    @cached_property
+    def fitted_features(self) -> Features:
+        """The fitted preprocessing."""
+        return Features.from_json(self.features)
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the weights: equal digests, equal bits."""
+        return digest(block_digests(self.flat, self.network.arena.blocks))
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The labels (K,), in the order of `predict_proba`'s columns, of the users' own type."""
+        if self._task == "regression":  # AttributeError, so that hasattr tells classifiers from regressors
+            raise AttributeError(f"a model trained with {self.loss} predicts values and has no classes_")
+        return np.asarray(Targets.from_json(self.targets).classes)
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """Labels (N,), or values (N,) or (N, outputs) in a regression.
+
+        x: a numpy array of the one feature column's values, or of all columns side by side; a pandas frame, a
+        pa.Table or a dict of columns, by name. Raises DataError where x does not fit.
+        """
+        outputs = self.predict_raw(x)
+        if self._task == "regression":
+            return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+        binary = self._task == "binary"
+        places = (outputs.reshape(len(outputs)) > 0).astype(np.intp) if binary else outputs.argmax(axis=1)
+        return np.take(self.classes_, places)
+
+    def predict_proba(self, x: Any) -> NDArray[Any]:
+        """The probability of each class, (N, K) float32. Raises DataError for a regression."""
+        if self._task == "regression":
+            _no_probabilities(self.loss)
+        shares: NDArray[Any] = self._loss.activation(self.predict_raw(x))
+        if self._task == "binary":
+            second = shares.reshape(len(shares))
+            return np.stack([1 - second, second], axis=1)
+        return shares
+
+    def predict_raw(self, x: Any) -> NDArray[np.float32]:
+        """What the last layer gives, (N, outputs) float32: logits in a classification."""
+        return self.predict_prepared(self.prepare(x))
+
+    def prepare(self, x: Any) -> NDArray[np.float32]:
+        """X as the network takes it, (N, *input_shape) float32: named, checked and preprocessed."""
+        return self.fitted_features.apply(x)
+
+    def predict_prepared(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Raw outputs of rows (N, *input_shape) that need no more preprocessing."""
+        outputs = np.empty((len(rows), *self.network.output_shape), np.float32)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            outputs[part] = self.network.predict(self.flat, rows[part])
+        return outputs
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model into a folder and return its path; see `distprop.model.save`."""
+        return save(self, folder)
+
+    @property
+    def _loss(self) -> Loss:
+        return LOSSES[self.loss]
+
+    @property
+    def _task(self) -> str:
+        return self._loss.task
+
+
+def save(model: Model, folder: str | os.PathLike[str]) -> Path:
+    """Write weights.safetensors and model.json into `folder`, made if missing. Returns its path."""
+    description = {
+        "versions": {"distprop": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        "digest": model.digest,
+        "input_shape": list(model.input_shape),
+        "layers": model.network.specs,
+        "shapes": {slot.name: list(slot.shape) for slot in model.network.arena.slots},
+        "loss": model.loss,
+        "features": dict(model.features),
+        "targets": dict(model.targets),
+        "metadata": dict(model.metadata),
+    }
+    return model_folder.write(folder, model.network.arena.views(model.flat), description)
+
+
+def load_folder(folder: str | os.PathLike[str]) -> Model:
+    """The model in a folder that `save` wrote, or in an MLflow model folder around one.
+
+    Raises CheckpointError where the folder holds no whole model or its weights are not those that were saved.
+    """
+    views, description = model_folder.read(folder)
+    try:
+        parts = {key: description[key] for key in ("layers", "input_shape", "features", "targets", "loss")}
+        network = build_network(parts["layers"], tuple(parts["input_shape"]))
+    except KeyError as error:
+        raise CheckpointError(
+            f"{folder} does not describe a whole model", f"{error} is missing", "save the model again"
+        ) from error
+    flat = np.empty(network.arena.size, np.float32)
+    _fill(network.arena.views(flat), views, folder)
+    model = Model(flat=flat, metadata=description.get("metadata", {}), **parts)
+    _verify(model.digest, description.get("digest"), folder)
+    return model
+
+
+def _fill(into: Mapping[str, NDArray[Any]], views: Mapping[str, NDArray[Any]], folder: object) -> None:
+    wanted = {name: view.shape for name, view in into.items()}
+    found = {name: view.shape for name, view in views.items()}
+    if wanted != found:
+        odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise CheckpointError(
+            f"the weights in {folder} are not those of its layers",
+            f"{odd[0]} should have shape {wanted.get(odd[0])} and has {found.get(odd[0])}",
+            "keep weights.safetensors and model.json of one model together",
+        )
+    for name, view in into.items():
+        view[...] = views[name]
+
+
+def _verify(actual: str, promised: object, folder: object) -> None:
+    if actual != promised:
+        raise CheckpointError(
+            f"the weights in {folder} are not the ones that were saved",
+            f"their digest is {actual}, model.json says {promised}",
+            "the folder was damaged or changed: copy it again, or save the model again",
+        )
+
+
+def _no_probabilities(loss: str) -> NoReturn:
+    raise DataError("this model has no probabilities", f"it was trained with {loss} and predicts values", "use predict")
