@@ -13,28 +13,12 @@ from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw
 from distprop.nn.layer import Backward, Context, Layer, Place
 from distprop.nn.layers import LayerSpec, build_layer, layer_spec
+from distprop.nn.stage import Stage, place
+from distprop.nn.summary import LayerSummary, summarize
 from distprop.nn.workspace import Workspace
 
 NetworkBackward = Callable[[Array, Array], Array | None]
 """(dy, g) -> dx or None: writes the gradients of all parameters into the flat g (P,); may overwrite dy."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A layer at its place in a network."""
-
-    index: int
-    layer: Layer
-    input_shape: Shape
-    output_shape: Shape
-    parameters: tuple[str, ...]
-    parameter_shapes: tuple[Shape, ...]
-    rectified: bool
-
-    @property
-    def name(self) -> str:
-        """What errors and summaries call it: "0.dense"."""
-        return f"{self.index}.{self.layer.kind}"
 
 
 @dataclass(frozen=True)
@@ -87,6 +71,10 @@ class Network:
     def first_trained(self) -> int:
         """The index of the first layer that has parameters; gradients go no further down."""
         return next((stage.index for stage in self.stages if stage.parameters), len(self.stages))
+
+    def summary(self) -> tuple[LayerSummary, ...]:
+        """What each layer gives and costs, in order; a flatten that was put in front has its own line."""
+        return summarize(self.stages, self.first_trained)
 
     def init(self, seed: int, flat: Array) -> None:
         """Fill flat (P,) with initial weights: a pure function of layers, input shape and seed."""
@@ -173,7 +161,7 @@ def build_network(layers: Sequence[LayerSpec], input_shape: Sequence[int]) -> Ne
         built.insert(0, build_layer("flatten"))
     stages: list[Stage] = []
     for index, layer in enumerate(built):
-        stages.append(_stage(index, layer, stages[-1].output_shape if stages else shape, built[index + 1 :]))
+        stages.append(place(index, layer, stages[-1].output_shape if stages else shape, built[index + 1 :]))
     return Network(tuple(stages), shape)
 
 
@@ -182,12 +170,3 @@ def _build(index: int, spec: LayerSpec) -> Layer:
         return build_layer(spec)
     except ConfigError as error:
         raise ConfigError(f"layer {index} of the model: {error.what}", error.why, error.fix) from None
-
-
-def _stage(index: int, layer: Layer, shape: Shape, after: Sequence[Layer]) -> Stage:
-    try:
-        output_shape, parameters = layer.shapes(shape)
-    except ShapeError as error:
-        raise ShapeError(f"layer {index}.{layer.kind}: {error.what}", error.why, error.fix) from None
-    rectified = next((later.rectifies for later in after if later.kind not in ("dropout", "flatten")), False)
-    return Stage(index, layer, shape, output_shape, tuple(parameters), tuple(parameters.values()), rectified)

@@ -1,10 +1,11 @@
 """What a network costs, layer by layer."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distprop.nn.arrays import Shape
-from distprop.nn.network import Network, Stage
+from distprop.nn.stage import Stage
 
 BYTES = 4  # a float32
 
@@ -21,9 +22,9 @@ class LayerSummary:
     activation_bytes_per_row: int
 
 
-def summarize(network: Network) -> tuple[LayerSummary, ...]:
-    """One line for each layer, in order; a flatten that was put in front has its own."""
-    return tuple(_line(stage, network.first_trained) for stage in network.stages)
+def summarize(stages: Sequence[Stage], first_trained: int) -> tuple[LayerSummary, ...]:
+    """One line for each stage; gradients go no further down than the index `first_trained`."""
+    return tuple(_line(stage, first_trained) for stage in stages)
 
 
 def _line(stage: Stage, first_trained: int) -> LayerSummary:
