@@ -28,3 +28,12 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """As `write_whole`, for a text."""
+
+    def write(part: Path) -> None:
+        part.write_text(text)
+
+    write_whole(path, write)

@@ -10,14 +10,14 @@ import pyarrow as pa
 from distprop.data.columns import Column
 from distprop.data.decoding import describe
 from distprop.data.features import Feature
-from distprop.data.guessing import did_you_mean
 from distprop.data.transforms import TRANSFORMS, Transform, parse_transforms
 from distprop.errors import DataError
+from distprop.suggest import suggest_name
 
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """The features as the recipe asks for them, not fitted yet; and columns that `all` left out for their types."""
+    """The features as the recipe asks for them, not fitted yet; and what `all` left out for its type."""
 
     features: tuple[Feature, ...]
     left_out: tuple[str, ...] = ()
@@ -32,15 +32,14 @@ def resolve_features(spec: Any, reserved: Sequence[str], schema: pa.Schema) -> F
     if spec is None or spec == "all":
         chosen, left_out = _all(free, schema)
     else:
-        wanted = (
-            dict(spec)
-            if isinstance(spec, Mapping)
-            else dict.fromkeys([spec] if isinstance(spec, str) else spec)
-        )
+        wanted = dict(spec) if isinstance(spec, Mapping) else dict.fromkeys([spec] if isinstance(spec, str) else spec)
         chosen, left_out = _matches(wanted, free, reserved, schema), []
     if not chosen:
-        raise DataError("no column is left for data.features", f"the data has {', '.join(schema.names)}",
-                        "name the columns to learn from")  # fmt: skip
+        raise DataError(
+            "no column is left for data.features",
+            f"the data has {', '.join(schema.names)}",
+            "name the columns to learn from",
+        )
     return FeaturePlan(tuple(_feature(name, how, schema) for name, how in chosen.items()), tuple(left_out))
 
 
@@ -55,12 +54,13 @@ def _matches(
     """Names as written beat globs; of several globs the first one counts."""
     chosen: dict[str, Any] = {}
     for pattern, how in wanted.items():
-        names = (
-            [pattern] if pattern in schema.names else [name for name in free if fnmatchcase(name, pattern)]
-        )
+        names = [pattern] if pattern in schema.names else [name for name in free if fnmatchcase(name, pattern)]
         if pattern in reserved:
-            raise DataError(f"data.features names {pattern!r}, which is the target or the weight",
-                            "a network that sees the answer learns nothing", "take it out of data.features")  # fmt: skip
+            raise DataError(
+                f"data.features names {pattern!r}, which is the target or the weight",
+                "a network that sees the answer learns nothing",
+                "take it out of data.features",
+            )
         if not names:
             raise missing_column(f"data.features names {pattern!r}", pattern, schema)
         chosen.update({n: how for n in names if n not in chosen and (n == pattern or n not in wanted)})
@@ -70,15 +70,21 @@ def _matches(
 def missing_column(what: str, name: str, schema: pa.Schema) -> DataError:
     """A column that is not there, with a guess."""
     columns = ", ".join(schema.names[:30]) + (", ..." if len(schema.names) > 30 else "")
-    return DataError(f"{what}, and there is no such column", f"the data has {columns}",
-                     did_you_mean(name, schema.names) or "name one of these columns")  # fmt: skip
+    return DataError(
+        f"{what}, and there is no such column",
+        f"the data has {columns}",
+        suggest_name(name, schema.names),
+    )
 
 
 def _feature(name: str, spec: Any, schema: pa.Schema) -> Feature:
     column = describe(schema.field(name))
     if column is None:
-        raise DataError(f"column {name!r} cannot be a feature", f"its type is {schema.field(name).type}",
-                        "leave it out, or turn it into numbers or fixed-size lists when you write the file")  # fmt: skip
+        raise DataError(
+            f"column {name!r} cannot be a feature",
+            f"its type is {schema.field(name).type}",
+            "leave it out, or turn it into numbers or fixed-size lists when you write the file",
+        )
     transforms = parse_transforms(name, spec)
     _check_chain(column, transforms)
     fills = any(transform.kind == "impute" for transform in transforms)
@@ -89,28 +95,47 @@ def _check_chain(column: Column, transforms: Sequence[Transform]) -> None:
     kinds = [transform.kind for transform in transforms]
     encoded = bool(kinds) and TRANSFORMS[kinds[-1]].last
     if column.kind == "text" and not encoded:
-        raise DataError(f"column {column.name!r} holds text, not numbers", "a network needs numbers",
-                        f"write `{column.name}: one_hot` or `{column.name}: vocabulary` in data.features, "
-                        "or leave the column out")  # fmt: skip
+        raise DataError(
+            f"column {column.name!r} holds text, not numbers",
+            "a network needs numbers",
+            f"write `{column.name}: one_hot` or `{column.name}: vocabulary` in data.features, or leave the column out",
+        )
     if encoded and column.dtype.startswith("float"):
-        raise DataError(f"data.features.{column.name} asks for {kinds[-1]}", f"it holds {column.dtype} numbers",
-                        "use whole numbers or text there, or `standardize`")  # fmt: skip
+        raise DataError(
+            f"data.features.{column.name} asks for {kinds[-1]}",
+            f"it holds {column.dtype} numbers",
+            "use whole numbers or text there, or `standardize`",
+        )
     for i, transform in enumerate(transforms):
-        _check_place(column, transform, kinds[:i], i == len(kinds) - 1)
+        why = _misplaced(column, transform, kinds, i) or _unfit_fill(column, transform, encoded)
+        if why:
+            raise DataError(f"data.features.{column.name} asks for {transform.kind}", why, "change the list")
 
 
-def _check_place(column: Column, transform: Transform, before: Sequence[str], is_last: bool) -> None:
-    kind = TRANSFORMS[transform.kind]
-    why = ""
+def _misplaced(column: Column, transform: Transform, kinds: Sequence[str], place: int) -> str:
+    """Why a transform cannot stand at its place, or nothing."""
+    kind, before = TRANSFORMS[transform.kind], kinds[:place]
     if column.kind not in kind.on:
-        why = f"it does not work on columns of kind {column.kind}"
-    elif kind.last and not is_last:
-        why = "nothing can come after it"
-    elif kind.last and set(before) - {"impute"}:
-        why = "only impute can come before it"
-    elif transform.kind in before:
-        why = "it is there twice"
-    elif transform.need == "moments" and "standardize" in before:
-        why = "it cannot learn from standardized values; put it first"
-    if why:
-        raise DataError(f"data.features.{column.name} asks for {transform.kind}", why, "change the list")
+        return f"it does not work on columns of kind {column.kind}"
+    if kind.last and place < len(kinds) - 1:
+        return "nothing can come after it"
+    if kind.last and set(before) - {"impute"}:
+        return "only impute can come before it"
+    if transform.kind in before:
+        return "it is there twice"
+    if transform.need == "moments" and "standardize" in before:
+        return "it cannot learn from standardized values; put it first"
+    return ""
+
+
+def _unfit_fill(column: Column, transform: Transform, encoded: bool) -> str:
+    """Why a missing value cannot be filled so, or nothing."""
+    if transform.kind != "impute":
+        return ""
+    value = transform.settings["value"]
+    if value == "mean":
+        fits = column.kind != "text" and not encoded
+        return "" if fits else "text and codes have no mean; name a value, as `impute: unknown`"
+    if column.kind != "text" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        return f"{value!r} is no number; use `mean` or a number"
+    return ""

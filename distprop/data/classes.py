@@ -13,7 +13,8 @@ from distprop.errors import DataError
 def resolve_classes(source: Source, column: Column, outputs: int | None, seen: Distinct) -> tuple[Value, ...]:
     """The value of class 0, 1, ...
 
-    Whole numbers 0..K-1 are class numbers themselves, K being what the model tells apart (`outputs`); other values
+    Whole numbers 0..K-1 are class numbers themselves, K being what the model tells apart (`outputs`); other
+    values
     are sorted, and must be K different ones. Raises DataError naming file, row group, column and value.
     """
     values = sorted(seen.values)
@@ -21,12 +22,14 @@ def resolve_classes(source: Source, column: Column, outputs: int | None, seen: D
         return _as_many(source, column, outputs, values)
     fractional = [value for value in values if value != int(value)]
     if fractional:
-        raise DataError(f"target {column.name!r} has {fractional[0]} in row {_where(source, seen, fractional[0])}",
-                        "classes are whole numbers or text",
-                        "train it with `loss: mean_squared_error`, or name another target")  # fmt: skip
+        raise DataError(
+            f"target {column.name!r} has {fractional[0]} in row {_where(source, seen, fractional[0])}",
+            "classes are whole numbers or text",
+            "train it with `loss: mean_squared_error`, or name another target",
+        )
     values = [int(value) for value in values]
     count = outputs or (values[-1] + 1 if values == list(range(len(values))) else None)
-    if count and 0 <= values[0] and values[-1] < count:
+    if count and values[0] >= 0 and values[-1] < count:
         return tuple(range(count))
     if outputs is None or len(values) == outputs:
         return tuple(values)
@@ -36,9 +39,11 @@ def resolve_classes(source: Source, column: Column, outputs: int | None, seen: D
 def _as_many(source: Source, column: Column, outputs: int | None, values: Sequence[Any]) -> tuple[Value, ...]:
     if outputs is not None and len(values) != outputs:
         shown = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
-        raise DataError(f"target {column.name!r} of {source.name} has {len(values)} different values",
-                        f"the model tells {outputs} classes apart; the values are {shown}",
-                        f"give the model's last layer {len(values)} outputs")  # fmt: skip
+        raise DataError(
+            f"target {column.name!r} of {source.name} has {len(values)} different values",
+            f"the model tells {outputs} classes apart; the values are {shown}",
+            f"give the model's last layer {len(values)} outputs",
+        )
     return tuple(values)
 
 
@@ -56,9 +61,24 @@ def _enough(seen: Distinct) -> int:
     return int(max(seen.values)) + 1 if min(seen.values) >= 0 else len(seen.values)
 
 
-def check_classes(
-    source: Source, split: str, column: Column, classes: Sequence[Value], seen: Distinct
-) -> None:
+def check_count(column: Column, outputs: int | None, classes: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The classes, if they are at least two and as many as the model tells apart. Raises DataError."""
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise DataError(
+            f"target {column.name!r} has the classes {list(classes)}",
+            "there must be two or more, each once",
+            "name another target, or correct data.classes",
+        )
+    if outputs is not None and len(classes) != outputs:
+        raise DataError(
+            f"data.classes has {len(classes)} classes",
+            f"the model tells {outputs} apart",
+            f"give the model's last layer {len(classes)} outputs",
+        )
+    return classes
+
+
+def check_classes(source: Source, split: str, column: Column, classes: Sequence[Value], seen: Distinct) -> None:
     """Raise DataError where a split has a value that is no class."""
     unknown = [value for value in seen.values if value not in set(classes)]
     if unknown:

@@ -1,6 +1,7 @@
 """What a column is, and its raw values: plain NumPy arrays, small enough to keep many rows of.
 
-Numbers stay in their stored type, (N,); lists are (N, width); text becomes a 64-bit digest of each value, (N,) uint64,
+Numbers stay in their stored type, (N,); lists are (N, width); text becomes a 64-bit digest of each value,
+(N,) uint64,
 0 for a missing one. Where missing values are allowed, numbers are floats and missing ones are NaN.
 """
 
@@ -55,15 +56,18 @@ def text_digests(texts: Iterable[str | None]) -> NDArray[np.uint64]:
 
 
 def raw_from_numpy(column: Column, values: Any) -> NDArray[Any]:
-    """Raw values of an array a user gives to predict on: numbers (N,), lists (N, *shape) or (N, width), text (N,)."""
+    """Raw values of an array to predict on: numbers (N,), lists (N, *shape) or (N, width), text (N,)."""
     array = np.asarray(values)
     if column.kind == "text":
         return _text_from_numpy(array)
     if array.dtype == object:
         array = _from_objects(column, array)
     if array.dtype.kind not in "biuf":
-        raise DataError(f"column {column.name!r} is given as {array.dtype}", "the model was trained on numbers",
-                        "give numbers")  # fmt: skip
+        raise DataError(
+            f"column {column.name!r} is given as {array.dtype}",
+            "the model was trained on numbers",
+            "give numbers",
+        )
     return _in_shape(column, array.astype(column.raw_dtype, copy=False) if column.missing else array)
 
 
@@ -83,8 +87,7 @@ def _from_objects(column: Column, array: NDArray[Any]) -> NDArray[Any]:
             return np.stack([np.asarray(value) for value in array])
         return np.array([math.nan if value is None else value for value in array], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"column {column.name!r} has values that are no numbers", str(error),
-                        "give numbers") from error  # fmt: skip
+        raise DataError(f"column {column.name!r} has values that are no numbers", str(error), "give numbers") from error
 
 
 def _text_from_numpy(array: NDArray[Any]) -> NDArray[np.uint64]:

@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distprop.data.choosing import FeaturePlan, missing_column, resolve_features
-from distprop.data.classes import check_classes, resolve_classes
+from distprop.data.classes import check_classes, check_count, resolve_classes
 from distprop.data.columns import Column
-from distprop.data.prepared import Dataset, Split
 from distprop.data.decoding import describe
 from distprop.data.features import Feature, Features
 from distprop.data.part import Part
+from distprop.data.prepared import Dataset, Split
 from distprop.data.reader import Encoding
 from distprop.data.shards import DataPlan, plan_data
 from distprop.data.source import Source, open_source
 from distprop.data.splitting import split_source
-from distprop.data.survey import OWN, Request, ShardSurvey, SurveyMap, survey
+from distprop.data.survey import OWN, Request, ShardSurvey, SurveyMap
+from distprop.data.survey_cache import remembered_survey
 from distprop.data.targets import Targets, Task
 from distprop.errors import DataError
 
@@ -36,6 +37,7 @@ class Wanted:
     test: Any = None
     features: Any = "all"
     weight: str | None = None
+    classes: Any = "auto"
     shards: int = 1
     batch_size: int = 32
     shuffle_rows: int = SHUFFLE_ROWS
@@ -46,9 +48,11 @@ def prepare(
 ) -> Dataset:
     """Open and survey the data of a job. Raises DataError for all that can be seen to be wrong with it.
 
-    data: the job's `data` section as a plain dict: train, valid, test, features, target, weight, shards, batch_size,
+    data: the job's `data` section as a plain dict: train, valid, test, features, target, weight, shards,
+    batch_size,
     shuffle_rows. task: what the loss answers. outputs: what the model gives a row, or None to go by the data.
-    survey_map: as builtin `map`; may compute elsewhere (functions and arguments are picklable) but keeps the order.
+    survey_map: as builtin `map`; may compute elsewhere (functions and arguments are picklable) but keeps the
+    order.
     """
     wanted = Wanted(**{key: value for key, value in data.items() if value is not None})
     source = open_source(wanted.train)
@@ -59,14 +63,23 @@ def prepare(
     others = (target, *((weight,) if weight else ()))
     request = Request(plan.features, others, _distinct(plan, target, task))
     parts = _parts(wanted, source, request, target, task, seed)
-    found = {name: survey(part, _request_for(name, request, target, task), wanted.shards, survey_map)
-             for name, part in parts.items()}  # fmt: skip
-    targets = _targets(parts, target, task, outputs, found)
+    found = {
+        name: remembered_survey(part, _request_for(name, request, target, task), wanted.shards, survey_map)
+        for name, part in parts.items()
+    }
+    targets = _targets(wanted, parts, target, task, outputs, found)
     features = Features(tuple(_fit(feature, found["train"]) for feature in plan.features))
     encoding = Encoding(features, targets, wanted.weight)
     splits = {name: _split(name, part, wanted, found[name]) for name, part in parts.items()}
-    return Dataset(splits, encoding, seed, wanted.shuffle_rows, _range(target, task, found["train"]),
-                   _digest_of(splits), plan.left_out)  # fmt: skip
+    return Dataset(
+        splits,
+        encoding,
+        seed,
+        wanted.shuffle_rows,
+        _range(target, task, found["train"]),
+        _digest_of(splits),
+        plan.left_out,
+    )
 
 
 def _target(source: Source, name: str, task: Task) -> Column:
@@ -75,11 +88,17 @@ def _target(source: Source, name: str, task: Task) -> Column:
     column = describe(source.schema.field(name))
     kind = source.schema.field(name).type
     if column is None or (task == "regression" and column.kind == "text"):
-        raise DataError(f"target {name!r} has the type {kind}", f"a {task} target cannot be of this type",
-                        "name another target, or another loss")  # fmt: skip
+        raise DataError(
+            f"target {name!r} has the type {kind}",
+            f"a {task} target cannot be of this type",
+            "name another target, or another loss",
+        )
     if task != "regression" and column.kind == "list":
-        raise DataError(f"target {name!r} has lists of {column.width} values", "classes are single values",
-                        "train it with `loss: mean_squared_error`, or name another target")  # fmt: skip
+        raise DataError(
+            f"target {name!r} has lists of {column.width} values",
+            "classes are single values",
+            "train it with `loss: mean_squared_error`, or name another target",
+        )
     return column
 
 
@@ -90,8 +109,11 @@ def _weight(source: Source, name: str | None) -> Column | None:
         raise missing_column(f"data.weight names {name!r}", name, source.schema)
     column = describe(source.schema.field(name))
     if column is None or column.kind != "number":
-        raise DataError(f"weight {name!r} has the type {source.schema.field(name).type}", "row weights are numbers",
-                        "name a column of numbers, 0 or more")  # fmt: skip
+        raise DataError(
+            f"weight {name!r} has the type {source.schema.field(name).type}",
+            "row weights are numbers",
+            "name a column of numbers, 0 or more",
+        )
     return column
 
 
@@ -107,9 +129,7 @@ def _request_for(split: str, request: Request, target: Column, task: Task) -> Re
     return replace(request, distinct=() if task == "regression" else (target.name,), learn=False)
 
 
-def _parts(
-    wanted: Wanted, source: Source, request: Request, target: Column, task: Task, seed: int
-) -> dict[str, Part]:
+def _parts(wanted: Wanted, source: Source, request: Request, target: Column, task: Task, seed: int) -> dict[str, Part]:
     columns = request.columns
     parts = {"train": Part(source, columns)}
     if isinstance(wanted.valid, Mapping):
@@ -126,21 +146,25 @@ def _parts(
 
 def _refuse_stratified_values(stratify: bool, task: Task, target: Column) -> None:
     if stratify and task == "regression":
-        raise DataError("data.valid.stratify is true", f"the target {target.name!r} has values, not classes",
-                        "set it to false")  # fmt: skip
+        raise DataError(
+            "data.valid.stratify is true",
+            f"the target {target.name!r} has values, not classes",
+            "set it to false",
+        )
 
 
 def _other_part(split: str, paths: Any, train: Source, columns: tuple[Column, ...]) -> Part:
     source = open_source(paths)
     for column in columns:
         if column.name not in source.schema.names:
-            raise missing_column(
-                f"data.{split} ({source.name}) needs {column.name!r}", column.name, source.schema
-            )
+            raise missing_column(f"data.{split} ({source.name}) needs {column.name!r}", column.name, source.schema)
         here, there = source.schema.field(column.name).type, train.schema.field(column.name).type
         if here != there:
-            raise DataError(f"column {column.name!r} is {here} in data.{split} and {there} in data.train",
-                            f"{source.name} was written in another way", "write both with the same types")  # fmt: skip
+            raise DataError(
+                f"column {column.name!r} is {here} in data.{split} and {there} in data.train",
+                f"{source.name} was written in another way",
+                "write both with the same types",
+            )
     return Part(source, columns)
 
 
@@ -151,11 +175,17 @@ def _fit(feature: Feature, found: ShardSurvey) -> Feature:
         if transform.need == "moments":
             learned[i] = found.moments[name, i]
         elif transform.need == "categories":
-            learned[i] = tuple(sorted(found.distinct[name].values))
+            learned[i] = tuple(sorted({*found.distinct[name].values, *_filled(feature)}))
     return feature.fit(learned)
 
 
+def _filled(feature: Feature) -> list[Any]:
+    """What missing values become, which is a category too."""
+    return [t.settings["value"] for t in feature.transforms if t.kind == "impute"]
+
+
 def _targets(
+    wanted: Wanted,
     parts: Mapping[str, Part],
     target: Column,
     task: Task,
@@ -165,8 +195,11 @@ def _targets(
     if task == "regression":
         return Targets(target, task)
     apart = 2 if task == "binary" else outputs
-    classes = resolve_classes(parts["train"].source, target, apart, found["train"].distinct[target.name])
-    for name in [name for name in parts if name != "train"]:
+    seen = found["train"].distinct[target.name]
+    auto = wanted.classes == "auto"
+    given = resolve_classes(parts["train"].source, target, apart, seen) if auto else tuple(wanted.classes)
+    classes = check_count(target, apart, given)
+    for name in parts:
         check_classes(parts[name].source, name, target, classes, found[name].distinct[target.name])
     return Targets(target, task, classes)
 

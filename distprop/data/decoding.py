@@ -19,7 +19,8 @@ from distprop.errors import DataError
 def describe(field: pa.Field) -> Column | None:
     """The column behind a field, or None where its type is none that can be trained on (dates, binary, ...).
 
-    Lists of varying length (Parquet writers other than Arrow know no other) count where their metadata name a shape.
+    Lists of varying length (Parquet writers other than Arrow know no other) count where their metadata name
+    a shape.
     """
     kind, declared = field.type, _declared_shape(field)
     if isinstance(kind, pa.FixedShapeTensorType):
@@ -30,9 +31,7 @@ def describe(field: pa.Field) -> Column | None:
         return Column(field.name, "text", "text")
     if pa.types.is_fixed_size_list(kind):
         inner, sizes = _nested(kind)
-        return _list_column(
-            field.name, inner, _checked_shape(field.name, declared or sizes, math.prod(sizes))
-        )
+        return _list_column(field.name, inner, _checked_shape(field.name, declared or sizes, math.prod(sizes)))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _list_column(field.name, kind.value_type, declared) if declared else None
     dtype = _number(kind)
@@ -70,8 +69,11 @@ def _declared_shape(field: pa.Field) -> tuple[int, ...]:
     """The shape in the field's metadata, written as [28, 28, 1], (28, 28, 1) or 28,28,1."""
     text = (field.metadata or {}).get(SHAPE_KEY, b"").decode(errors="replace")
     if not re.fullmatch(r"[\s\[\]()\d,]*", text):
-        raise DataError(f"column {field.name!r} has the shape {text!r} in its metadata", "sizes must be whole numbers",
-                        'write it as "28,28,1"')  # fmt: skip
+        raise DataError(
+            f"column {field.name!r} has the shape {text!r} in its metadata",
+            "sizes must be whole numbers",
+            'write it as "28,28,1"',
+        )
     return tuple(int(size) for size in re.findall(r"\d+", text))
 
 
@@ -155,11 +157,12 @@ def _decode_text(array: pa.Array) -> NDArray[np.uint64]:
         array = array.dictionary_encode()
     digests = text_digests(array.dictionary.to_pylist())
     codes = pc.fill_null(array.indices.cast(pa.int64()), len(digests)).to_numpy(zero_copy_only=False)
-    return np.append(digests, np.uint64(MISSING_TEXT))[codes]
+    found: NDArray[np.uint64] = np.append(digests, np.uint64(MISSING_TEXT))[codes]
+    return found
 
 
 def words_of(chunks: pa.ChunkedArray) -> dict[int, str | None]:
-    """digest -> text, of all texts in a column."""
+    """Digest -> text, of all texts in a column."""
     texts = chunks.unique().to_pylist()
     return dict(zip(text_digests(texts).tolist(), texts, strict=True))
 
@@ -178,8 +181,11 @@ def raw_from_table(columns: Sequence[Column], data: Any) -> dict[str, NDArray[An
     table = as_table(data)
     for column in columns:
         if column.name not in table.column_names:
-            raise DataError(f"column {column.name!r} is missing", f"the data has {', '.join(table.column_names)}",
-                            f"the model needs {', '.join(c.name for c in columns)}")  # fmt: skip
+            raise DataError(
+                f"column {column.name!r} is missing",
+                f"the data has {', '.join(table.column_names)}",
+                f"the model needs {', '.join(c.name for c in columns)}",
+            )
     return {column.name: _given(column, table.column(column.name)) for column in columns}
 
 
@@ -187,8 +193,11 @@ def _given(column: Column, chunks: pa.ChunkedArray) -> NDArray[Any]:
     try:
         return decode(column, chunks, "the data given")
     except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"column {column.name!r} is given as {chunks.type}", str(error),
-                        f"the model was trained on {column.dtype} values of shape {column.shape}") from error  # fmt: skip
+        raise DataError(
+            f"column {column.name!r} is given as {chunks.type}",
+            str(error),
+            f"the model was trained on {column.dtype} values of shape {column.shape}",
+        ) from error
 
 
 def as_table(data: Any) -> pa.Table:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop.data.columns import MISSING_TEXT, Column, Raw, raw_from_numpy
-from distprop.data.transforms import Learned, Transform, working
+from distprop.data.transforms import Learned, Step, Transform, working
 from distprop.errors import DataError
 
 
@@ -40,20 +40,27 @@ class Feature:
         """Raw values (N,) or (N, w) -> (N, width), any float type."""
         start = raw.reshape(len(raw), self.column.width)
         values = start
-        for transform in self.transforms:
-            values = transform.apply(self.column, values)
-        return np.concatenate([values, _missing(self.column, start)], axis=1) if self.indicator else values
+        for step in self._steps:
+            values = step(values)
+        if not self.indicator:
+            return values
+        return np.concatenate([values, _missing(self.column, start)], axis=1)
 
     def before(self, transform: int, raw: NDArray[Any]) -> NDArray[Any]:
-        """What a transform that learns gets to see: raw values through those before it, missing ones still missing."""
+        """What a transform that learns gets to see: values through those before it; missing ones stay so."""
         values = raw.reshape(len(raw), self.column.width)
         for earlier in self.transforms[:transform]:
-            values = (
-                earlier.apply(self.column, values)
-                if earlier.need is None and earlier.kind != "impute"
-                else values
-            )
+            if earlier.need is None and earlier.kind != "impute":
+                values = earlier.build(self.column)(values)
         return values
+
+    @cached_property
+    def _steps(self) -> tuple[Step, ...]:
+        return tuple(transform.build(self.column) for transform in self.transforms)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travels without the steps, which are made again."""
+        return {"column": self.column, "transforms": self.transforms}
 
 
 def _missing(column: Column, values: NDArray[Any]) -> NDArray[np.float32]:
@@ -91,13 +98,15 @@ class Features:
             x = np.ascontiguousarray(parts[0], dtype=np.float32)
         else:
             x = np.empty((len(parts[0]), sum(part.shape[1] for part in parts)), dtype=np.float32)
-            np.concatenate(parts, axis=1, out=x, casting="same_kind")
-        return x.reshape(len(x), *self.input_shape)
+            np.concatenate(parts, axis=1, out=x, casting="unsafe")  # int64 to float32 counts as unsafe
+        shaped: NDArray[np.float32] = x.reshape(len(x), *self.input_shape)
+        return shaped
 
     def apply(self, data: Any) -> NDArray[np.float32]:
         """What a user predicts on -> (N, *input_shape) float32.
 
-        data: pa.Table or RecordBatch, a frame, a mapping of column -> array, or one array: of the only column's values
+        data: pa.Table or RecordBatch, a frame, a mapping of column -> array, or one array: of the only
+        column's values
         (N, *shape), or (N, D) of single-number columns in the order of `columns`. Raises DataError.
         """
         return self.apply_raw(self._raw(data))
@@ -116,21 +125,22 @@ class Features:
         columns = self.columns
         if len(columns) == 1:
             return {columns[0].name: raw_from_numpy(columns[0], array)}
-        if (
-            array.ndim != 2
-            or array.shape[1] != len(columns)
-            or any(column.kind == "list" for column in columns)
-        ):
-            raise DataError(f"cannot tell columns from an array of shape {array.shape}",
-                            f"the model has {len(columns)} columns: {', '.join(c.name for c in columns)}",
-                            "give a table or a mapping of column -> values")  # fmt: skip
+        if array.ndim != 2 or array.shape[1] != len(columns) or any(column.kind == "list" for column in columns):
+            raise DataError(
+                f"cannot tell columns from an array of shape {array.shape}",
+                f"the model has {len(columns)} columns: {', '.join(c.name for c in columns)}",
+                "give a table or a mapping of column -> values",
+            )
         return {column.name: raw_from_numpy(column, array[:, i]) for i, column in enumerate(columns)}
 
     def _check_names(self, given: list[str]) -> None:
         gone = [column.name for column in self.columns if column.name not in given]
         if gone:
-            raise DataError(f"column {gone[0]!r} is missing", f"the data has {', '.join(map(str, given))}",
-                            f"the model needs {', '.join(c.name for c in self.columns)}")  # fmt: skip
+            raise DataError(
+                f"column {gone[0]!r} is missing",
+                f"the data has {', '.join(map(str, given))}",
+                f"the model needs {', '.join(c.name for c in self.columns)}",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: part of a saved model."""
@@ -149,15 +159,18 @@ def _feature_to_json(feature: Feature) -> dict[str, Any]:
 
 def _feature_from_json(made: Mapping[str, Any]) -> Feature:
     pairs = [next(iter(one.items())) for one in made["transforms"]]
-    return Feature(
-        column_from_json(made["column"]), tuple(Transform(kind, settings) for kind, settings in pairs)
-    )
+    return Feature(column_from_json(made["column"]), tuple(Transform(kind, settings) for kind, settings in pairs))
 
 
 def column_to_json(column: Column) -> dict[str, Any]:
     """A column's description as plain JSON."""
-    return {"name": column.name, "kind": column.kind, "dtype": column.dtype, "shape": list(column.shape),
-            "missing": column.missing}  # fmt: skip
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "dtype": column.dtype,
+        "shape": list(column.shape),
+        "missing": column.missing,
+    }
 
 
 def column_from_json(made: Mapping[str, Any]) -> Column:

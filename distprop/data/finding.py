@@ -21,8 +21,11 @@ def find_files(names: Sequence[str]) -> tuple[Any, tuple[str, ...], tuple[tuple[
     for name in names:
         this, path = _filesystem(name)
         if filesystem is not None and not filesystem.equals(this):
-            raise DataError(f"{name} is on another filesystem than {names[0]}", "one data set is on one filesystem",
-                            "copy the files to one place")  # fmt: skip
+            raise DataError(
+                f"{name} is on another filesystem than {names[0]}",
+                "one data set is on one filesystem",
+                "copy the files to one place",
+            )
         filesystem = this
         found.update({info.path: (info.size, info.mtime_ns or 0) for info in _infos(this, path, name)})
     paths = tuple(sorted(found))
@@ -35,8 +38,11 @@ def _filesystem(name: str) -> tuple[Any, str]:
     try:
         filesystem, path = fs.FileSystem.from_uri(name)
     except (pa.ArrowException, ValueError, OSError) as error:
-        raise DataError(f"cannot open {name}", str(error).splitlines()[0],
-                        "check the address; local, s3, gs, hdfs and abfs addresses are known, and sample://") from error  # fmt: skip
+        raise DataError(
+            f"cannot open {name}",
+            str(error).splitlines()[0],
+            "check the address; local, s3, gs, hdfs and abfs addresses are known, and sample://",
+        ) from error
     return filesystem, path
 
 
@@ -50,9 +56,7 @@ def _infos(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
         if any(letter in path for letter in "*?["):
             return _by_glob(filesystem, path, name)
     except OSError as error:
-        raise DataError(
-            f"cannot look at {name}", str(error).splitlines()[0], "check address and access"
-        ) from error
+        raise DataError(f"cannot look at {name}", str(error).splitlines()[0], "check address and access") from error
     raise DataError(f"{name} does not exist", f"there is no file or folder {path}", _near(filesystem, path))
 
 
@@ -62,13 +66,12 @@ def _in_folder(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
     files = [info for info in listing if _is_data(info, path)]
     if not files:
         others = sorted({Path(info.path).suffix for info in listing if info.type == fs.FileType.File})
-        why = (
-            f"it holds only {', '.join(other or 'unnamed' for other in others)} files"
-            if others
-            else "it is empty"
+        why = f"it holds only {', '.join(other or 'unnamed' for other in others)} files" if others else "it is empty"
+        raise DataError(
+            f"folder {name} has no Parquet files",
+            why,
+            "name another folder, or make Parquet with `distprop import`",
         )
-        raise DataError(f"folder {name} has no Parquet files", why,
-                        "name another folder, or make Parquet with `distprop import`")  # fmt: skip
     return files
 
 
@@ -97,9 +100,7 @@ def _by_glob(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
     listing = filesystem.get_file_info(fs.FileSelector(base, recursive=True, allow_not_found=True))
     files = [i for i in listing if i.type == fs.FileType.File and pattern.fullmatch(i.path)]
     if not files:
-        raise DataError(
-            f"no file matches {name}", f"looked in {base}", "check the pattern; `**` goes into folders"
-        )
+        raise DataError(f"no file matches {name}", f"looked in {base}", "check the pattern; `**` goes into folders")
     return files
 
 
@@ -108,8 +109,7 @@ def _glob_to_regex(pattern: str) -> str:
     pieces = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     tokens = re.findall(r"\*\*/|\*|\?|\[[^\]]+\]|.", pattern, flags=re.DOTALL)
     return "".join(
-        pieces.get(token) or (token if len(token) > 1 and token[0] == "[" else re.escape(token))
-        for token in tokens
+        pieces.get(token) or (token if len(token) > 1 and token[0] == "[" else re.escape(token)) for token in tokens
     )
 
 
@@ -117,8 +117,4 @@ def _near(filesystem: Any, path: str) -> str:
     parent = path.rpartition("/")[0] or "/"
     infos = filesystem.get_file_info(fs.FileSelector(parent, allow_not_found=True))
     names = sorted(info.base_name for info in infos if info.base_name.endswith(PARQUET_ENDINGS))
-    return (
-        f"that folder has {', '.join(names[:5])}"
-        if names
-        else f"check the path; {parent} has no Parquet files"
-    )
+    return f"that folder has {', '.join(names[:5])}" if names else f"check the path; {parent} has no Parquet files"

@@ -11,7 +11,7 @@ FloatVector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Of each of a column's values (width,): how many, their mean, sum of squared deviations, lowest and highest."""
+    """Of each value of a column (width,): count, mean, sum of squared deviations, lowest and highest."""
 
     count: FloatVector
     mean: FloatVector
@@ -58,7 +58,7 @@ def _of_whole(x: FloatVector) -> Moments:
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
-    """Moments of both together (Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm")."""
+    """Moments of both together (Chan, Golub and LeVeque 1979, "Updating formulae")."""
     count = a.count + b.count
     share = b.count / np.maximum(count, 1.0)
     delta = b.mean - a.mean

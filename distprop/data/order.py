@@ -1,6 +1,7 @@
 """In which order a shard's rows come: a pure function of (seed, epoch, shard), found in O(1) for any step.
 
-Row groups are permuted, and then rows within windows of `shuffle_rows` of that order: two small draws, no state.
+Row groups are permuted, and then rows within windows of `shuffle_rows` of that order: two small draws, no
+state.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Window:
 
 @dataclass(frozen=True)
 class ShardOrder:
-    """The epoch orders of one shard's rows. `pieces` are its rows as stored; `window_rows` 1 keeps them unshuffled."""
+    """The epoch orders of one shard's rows; `pieces` are its rows as stored."""
 
     pieces: tuple[Piece, ...]
     seed: int

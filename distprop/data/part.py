@@ -96,7 +96,7 @@ class Part:
 
 
 class GroupCache:
-    """Decoded row groups, the latest used up to a number of bytes; always at least the last one. Thread-safe."""
+    """Decoded row groups, the latest used, up to `limit` bytes but always one. Thread-safe."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit, self._size = limit, 0
@@ -106,6 +106,16 @@ class GroupCache:
     def __reduce__(self) -> tuple[type["GroupCache"], tuple[int]]:
         """Travels empty."""
         return GroupCache, (self._limit,)
+
+    def load(self, split: str, part: Part, group: int) -> bool:
+        """Decode a row group ahead of its use, if there is room for it. Whether this took work."""
+        with self._lock:
+            known = (split, group) in self._kept
+            room = self._limit - self._size >= 2 * max((rows.nbytes for rows in self._kept.values()), default=0)
+        if known or not room:
+            return False
+        self.read(split, part, group)
+        return True
 
     def read(self, split: str, part: Part, group: int) -> Rows:
         """As `part.read(group)`, from memory where it is there. `split` tells parts apart."""

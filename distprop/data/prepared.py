@@ -13,7 +13,7 @@ from distprop.data.targets import Targets
 
 @dataclass(frozen=True)
 class Split:
-    """The training, validation or test rows: which they are, how they go over the shards, and their receipt."""
+    """The training, validation or test rows: which they are, how they go over the shards, their receipt."""
 
     name: str  # train, valid or test
     part: Part
@@ -77,12 +77,10 @@ class Dataset:
     def reader(self, split: str, shard: int) -> ShardReader:
         """A reader of one shard of a split. Readers of one Dataset object share decoded row groups."""
         one = self.splits[split]
-        return ShardReader(
-            split, one.part, one.plan, shard, self.encoding, self.seed, self.window_rows, self.cache
-        )
+        return ShardReader(split, one.part, one.plan, shard, self.encoding, self.seed, self.window_rows, self.cache)
 
     def used(self) -> list[dict[str, Any]]:
-        """What goes into the record of a run: split, name, source, digest, rows and columns -> types, for each."""
+        """What a run records of each split: split, name, source, digest, rows and columns -> types."""
         return [_used(split) for split in self.splits.values()]
 
 
@@ -90,5 +88,11 @@ def _used(split: Split) -> dict[str, Any]:
     schema = split.part.source.schema
     columns = {column.name: str(schema.field(column.name).type) for column in split.part.columns}
     name = split.part.source.name.rstrip("/").rpartition("/")[2] or split.name
-    return {"split": split.name, "name": name, "source": split.written, "digest": split.digest,
-            "rows": split.part.rows, "columns": columns}  # fmt: skip
+    return {
+        "split": split.name,
+        "name": name,
+        "source": split.written,
+        "digest": split.digest,
+        "rows": split.part.rows,
+        "columns": columns,
+    }

@@ -17,7 +17,7 @@ from distprop.data.targets import Targets
 
 
 class Batch(NamedTuple):
-    """Rows for the network. x (N, *shape) float32; y (N,) or (N, K); weights (N,) float32, or None for all 1."""
+    """Rows for the network: x (N, *shape) float32, y (N,) or (N, K), weights (N,) float32 or None (all 1)."""
 
     x: NDArray[np.float32]
     y: NDArray[Any]
@@ -50,9 +50,16 @@ class ShardReader:
     """
 
     def __init__(
-        self, split: str, part: Part, plan: DataPlan, shard: int, encoding: Encoding, seed: int, window_rows: int,
+        self,
+        split: str,
+        part: Part,
+        plan: DataPlan,
+        shard: int,
+        encoding: Encoding,
+        seed: int,
+        window_rows: int,
         cache: GroupCache | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.plan, self.shard = plan, shard
         self._split, self._part, self._encoding = split, part, encoding
         self._order = ShardOrder(part.pieces(*plan.bounds(shard)), seed, shard, window_rows)
@@ -61,13 +68,29 @@ class ShardReader:
         self._window: tuple[tuple[int, int], Rows] | None = None
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """The leaf's rows in `step` (counted from 0 in the epoch). Raises IndexError where the shard has none left."""
+        """The leaf of `step`, counted from 0 in the epoch. Raises IndexError where the shard has run out."""
         start, stop = self.plan.leaf_bounds(self.shard, step)
         if start == stop:
             raise IndexError(f"shard {self.shard} has no leaf in step {step} of an epoch")
         with self._lock:
             rows = join_rows(list(self._between(epoch, start, stop)))
         return self._encoding.batch(rows)
+
+    def look_ahead(self, epoch: int, step: int) -> None:
+        """Decode at most one row group of the window after that of `step`, as far as the window is used up.
+
+        So a new window costs no step much. Does nothing where the decoded rows would not stay in memory.
+        """
+        size, start = self._order.window_rows, self.plan.leaf_bounds(self.shard, step)[0]
+        index = start // size + 1
+        if index * size >= self._order.rows:
+            return
+        with self._lock:
+            pieces = self._order.window(epoch, index).pieces
+            due = -(-len(pieces) * (start % size + 1) // size)
+            for piece in pieces[:due]:
+                if self._cache.load(self._split, self._part, piece.group):
+                    return
 
     def _between(self, epoch: int, start: int, stop: int) -> Iterator[Rows]:
         size = self._order.window_rows

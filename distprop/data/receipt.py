@@ -1,8 +1,11 @@
 """The receipt: proof that an epoch saw each row once.
 
-A row's hash is 128 bits of its position in the data and of the bytes of its columns as they were taken for the leaf.
-The receipt of some rows is the sum of their hashes modulo 2^128: it does not depend on their order, and a row dropped,
-doubled or altered changes it. Hash: multilinear over 64-bit lanes (Carter and Wegman 1979), finished with the mixer of
+A row's hash is 128 bits of its position in the data and of the bytes of its columns as they were taken for
+the leaf.
+The receipt of some rows is the sum of their hashes modulo 2^128: it does not depend on their order, and a
+row dropped,
+doubled or altered changes it. Hash: multilinear over 64-bit lanes (Carter and Wegman 1979), finished with
+the mixer of
 splitmix64 (Steele et al. 2014, "Fast splittable pseudorandom number generators").
 """
 
@@ -19,7 +22,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def receipt_of(positions: NDArray[np.int64], columns: Sequence[NDArray[Any]]) -> int:
-    """Sum of the row hashes modulo 2^128. positions (N,), each column (N,) or (N, width) of any number type."""
+    """Sum of the row hashes modulo 2^128. positions (N,); columns (N,) or (N, width) of any number type."""
     hashes = row_hashes(positions, columns)
     low, high = _sum(hashes[:, 0]), _sum(hashes[:, 1])
     return (low + (high << 64)) % MODULUS
@@ -52,7 +55,8 @@ def _lanes(column: NDArray[Any]) -> NDArray[np.uint64]:
     if missing:
         rows = np.pad(rows, ((0, 0), (0, missing)))
     lanes = rows.view(np.uint64)
-    # The top bit of a lane times an odd key stays a top bit, so two sign flips would cancel: bring it down first.
+    # The top bit of a lane times an odd key stays a top bit, so two sign flips would cancel: bring it down
+    # first.
     return lanes ^ (lanes >> np.uint64(32))
 
 
@@ -70,7 +74,7 @@ def _sum(words: NDArray[np.uint64]) -> int:
 
 
 def receipt_to_limbs(receipt: int) -> NDArray[np.float64]:
-    """Four 32-bit limbs, lowest first, (4,): float64 adds up to 2^21 of them exactly, so they can travel in tails."""
+    """Four 32-bit limbs, lowest first, (4,); float64 adds up to 2^21 of them exactly, as tails do."""
     return np.array([(receipt >> (32 * i)) & 0xFFFFFFFF for i in range(LIMBS)], dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Which rows a step takes from which shard: arithmetic alone, so that every process agrees without talking."""
+"""Which rows a step takes from which shard: arithmetic alone, so every process agrees without talking."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,8 @@ from distprop.errors import DataError
 class DataPlan:
     """N rows over V shards, B rows a step over all shards.
 
-    Shard v owns rows [vN/V, (v+1)N/V) and gives (v+1)B/V - vB/V rows a step (floor divisions). A shard's last leaf of
+    Shard v owns rows [vN/V, (v+1)N/V) and gives (v+1)B/V - vB/V rows a step (floor divisions). A shard's
+    last leaf of
     an epoch is short; a shard that has run out gives none.
     """
 
@@ -60,14 +61,19 @@ class DataPlan:
 
 
 def plan_data(rows: int, shards: int, batch_size: int) -> DataPlan:
-    """A DataPlan in which every shard has rows, and a row in every step until it runs out. Raises DataError."""
+    """A plan in which every shard has rows, and one in every step until it runs out. Raises DataError."""
     if shards < 1:
         raise DataError(f"data.shards is {shards}", "the rows must go somewhere", "use at least 1")
     if rows < shards:
-        raise DataError(f"{rows} rows are too few for {shards} shards", "every shard needs a row of its own",
-                        f"set data.shards to {rows} or less")  # fmt: skip
+        raise DataError(
+            f"{rows} rows are too few for {shards} shards",
+            "every shard needs a row of its own",
+            f"set data.shards to {rows} or less",
+        )
     if batch_size < shards:
-        raise DataError(f"a batch of {batch_size} rows is too small for {shards} shards",
-                        "every shard gives at least one row a step",
-                        f"set data.batch_size to {shards} or more, or data.shards to {batch_size} or less")  # fmt: skip
+        raise DataError(
+            f"a batch of {batch_size} rows is too small for {shards} shards",
+            "every shard gives at least one row a step",
+            f"set data.batch_size to {shards} or more, or data.shards to {batch_size} or less",
+        )
     return DataPlan(rows, shards, batch_size)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from distprop.data.finding import find_files
 from distprop.data.samples import SAMPLE_SCHEME, sample_path
@@ -49,7 +48,7 @@ class Source:
         return [group.first_row for group in self.row_groups]
 
     def read(self, row_group: int, columns: Sequence[str]) -> pa.Table:
-        """The named columns of one row group (numbered over all files). Raises DataError if it cannot be read."""
+        """The named columns of one row group, numbered over all files. Raises DataError."""
         group = self.row_groups[row_group]
         table = self._read(group, columns)
         if table.num_rows != group.rows:
@@ -94,9 +93,7 @@ def open_source(paths: str | Sequence[str]) -> Source:
     """
     names = [paths] if isinstance(paths, str) else list(paths)
     if not names:
-        raise DataError(
-            "no data files are named", "the list of paths is empty", "name a Parquet file or folder"
-        )
+        raise DataError("no data files are named", "the list of paths is empty", "name a Parquet file or folder")
     real = [sample_path(name) if name.startswith(SAMPLE_SCHEME) else name for name in names]
     filesystem, files, stamps = find_files(real)
     footers = [_footer(filesystem, path) for path in files]

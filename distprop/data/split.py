@@ -1,7 +1,9 @@
 """`valid: {fraction: 0.1, stratify: true}`: which rows are held out, by each row's identity.
 
-A row's ticket is a hash of the seed and its position in the data. The rows with the lowest tickets (of each class,
-where stratified) are held out, so the split is exact, the same for any number of shards, and known from one bound a
+A row's ticket is a hash of the seed and its position in the data. The rows with the lowest tickets (of each
+class,
+where stratified) are held out, so the split is exact, the same for any number of shards, and known from one
+bound a
 class.
 """
 
@@ -34,7 +36,8 @@ def bound(ordered: NDArray[np.uint64], fraction: float) -> int:
 class Side:
     """One side of a split: the held-out rows, or the others. `counts` has its rows of every row group.
 
-    target: the column that holds the classes, where stratified. classes: its raw values, sorted; (0,) where not.
+    target: the column that holds the classes, where stratified. classes: its raw values, sorted; (0,) where
+    not.
     bounds: rows of class i with tickets below bounds[i] are held out.
     """
 

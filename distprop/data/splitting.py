@@ -20,21 +20,27 @@ SplitMap = Callable[[Callable[[int], Tickets], Iterable[int]], Iterable[Tickets]
 def split_source(
     source: Source, target: Column | None, fraction: float, seed: int, split_map: SplitMap = map
 ) -> tuple[Side, Side]:
-    """(the rows left to train on, the rows held out). Stratified by `target`, where it is given. Raises DataError.
+    """Split into (the rows left to train on, the rows held out), stratified by `target` where given.
 
-    Holds 8 bytes a row while it runs.
+    Raises DataError. Holds 8 bytes a row while it runs.
     """
     if not 0.0 < fraction < 1.0:
-        raise DataError(f"data.valid.fraction is {fraction}", "it is the share of rows to hold out",
-                        "use a number between 0 and 1, such as 0.1")  # fmt: skip
+        raise DataError(
+            f"data.valid.fraction is {fraction}",
+            "it is the share of rows to hold out",
+            "use a number between 0 and 1, such as 0.1",
+        )
     groups = list(split_map(_Draw(source, target, seed), range(len(source.row_groups))))
     classes = tuple(sorted({value for group in groups for value in group}))
     bounds = tuple(bound(_all_of(groups, value), fraction) for value in classes)
     held = [_held(group, dict(zip(classes, bounds, strict=True))) for group in groups]
     left = [group.rows - rows for group, rows in zip(source.row_groups, held, strict=True)]
     if not sum(held) or not sum(left):
-        raise DataError(f"data.valid.fraction {fraction} of {source.rows} rows leaves one side empty",
-                        f"{sum(held)} rows would be held out", "use another fraction, or more data")  # fmt: skip
+        raise DataError(
+            f"data.valid.fraction {fraction} of {source.rows} rows leaves one side empty",
+            f"{sum(held)} rows would be held out",
+            "use another fraction, or more data",
+        )
     name = target.name if target else None
     sides = [Side(seed, side, name, classes, bounds, tuple(n)) for side, n in ((False, left), (True, held))]
     return sides[0], sides[1]

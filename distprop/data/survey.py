@@ -1,6 +1,7 @@
 """One pass over the data before training: every value is looked at once, each shard by whoever has time.
 
-What is found depends on the data and the request alone: shards are merged along one binary tree, whoever surveyed them.
+What is found depends on the data and the request alone: shards are merged along one binary tree, whoever
+surveyed them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -42,14 +43,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Distinct:
-    """Different values of a column: value -> (how often, position of the first one). Sorted by value when merged."""
+    """Different values of a column: value -> (how often, position of the first one)."""
 
     values: dict[Any, tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class ShardSurvey:
-    """What a pass over a run of rows found. moments: by (column, place of the transform that learns from them)."""
+    """What a pass over some rows found. moments: by (column, place of the transform that learns)."""
 
     rows: int = 0
     receipt: int = 0
@@ -58,7 +59,7 @@ class ShardSurvey:
 
 
 def survey(part: Part, request: Request, shards: int, survey_map: SurveyMap = map) -> ShardSurvey:
-    """Survey all rows of a part, as `shards` shards spread by `survey_map`. Raises DataError for bad values."""
+    """Survey a part as `shards` shards spread by `survey_map`. Raises DataError for bad values."""
     bounds = [(v * part.rows // shards, (v + 1) * part.rows // shards) for v in range(shards)]
     return merge(list(survey_map(SurveyShard(part, request), bounds)))
 
@@ -83,9 +84,7 @@ def merge(surveys: Sequence[ShardSurvey]) -> ShardSurvey:
     """All together, along the aligned binary tree over their numbers."""
     level = list(surveys) or [ShardSurvey()]
     while len(level) > 1:
-        level = [
-            merge_two(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)
-        ]
+        level = [merge_two(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
     return level[0]
 
 
@@ -106,9 +105,11 @@ def _merge_distinct(name: str, a: Distinct, b: Distinct) -> Distinct:
         before, place = values.get(value, (0, first))
         values[value] = (before + count, min(first, place))
     if len(values) > MOST_VALUES:
-        raise DataError(f"column {name!r} has more than {MOST_VALUES:,} different values",
-                        "as categories or classes they are too many",
-                        "leave the column out, or group its values when you write the file")  # fmt: skip
+        raise DataError(
+            f"column {name!r} has more than {MOST_VALUES:,} different values",
+            "as categories or classes they are too many",
+            "leave the column out, or group its values when you write the file",
+        )
     return Distinct(values)
 
 
@@ -118,7 +119,7 @@ def _survey_piece(part: Part, request: Request, piece: Piece) -> ShardSurvey:
     for column in request.columns:
         _check_finite(part, column.name, rows, rows.columns[column.name], column.missing)
     moments = {key: moments_of(values) for key, values in _learnt_from(part, request, rows)}
-    distinct = {name: _distinct(rows, name, table, piece) for name in request.distinct}
+    distinct = {name: _distinct(rows, name, table) for name in request.distinct}
     receipt = receipt_of(rows.positions, [rows.columns[column.name] for column in request.columns])
     return ShardSurvey(len(rows.positions), receipt, moments, distinct)
 
@@ -142,7 +143,7 @@ def _after_log(feature: Feature) -> int:
     return 1 + next(i for i, transform in enumerate(feature.transforms) if transform.kind == "log")
 
 
-def _distinct(rows: Rows, name: str, table: pa.Table, piece: Piece) -> Distinct:
+def _distinct(rows: Rows, name: str, table: pa.Table) -> Distinct:
     raw = rows.columns[name]
     keys, first, counts = np.unique(raw, return_index=True, return_counts=True)
     text = describe(table.schema.field(name))
@@ -174,5 +175,8 @@ def bad_value(part: Part, name: str, position: int, raw: Any, value: Any) -> Dat
         else "log of it is no number"
     )
     fix = f"`data.features: {{{name}: {{impute: mean}}}}`" if was != was else "another transform"
-    return DataError(f"column {name!r} has {was} in row {part.source.describe_row(position)}", why,
-                     f"use {fix}, or correct or remove the row")  # fmt: skip
+    return DataError(
+        f"column {name!r} has {was} in row {part.source.describe_row(position)}",
+        why,
+        f"use {fix}, or correct or remove the row",
+    )

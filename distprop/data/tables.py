@@ -2,12 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from distprop.errors import DataError
 
 SHAPE_KEY = b"shape"
 
@@ -26,3 +28,21 @@ def plain(name: str, values: NDArray[Any], classes: Iterable[Any] = ()) -> tuple
     array = pa.array(values)
     names = [str(one) for one in classes]
     return pa.field(name, array.type, metadata={"classes": json.dumps(names)} if names else None), array
+
+
+def column_from_array(name: str, values: NDArray[Any]) -> tuple[pa.Field, pa.Array]:
+    """Values (N,) as a plain column, (N, *shape) as a fixed-size list. Raises DataError."""
+    try:
+        return plain(name, values) if values.ndim == 1 else fixed_list(name, values)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(
+            f"column {name!r} cannot be stored ({values.dtype} of shape {values.shape})",
+            str(error).splitlines()[0],
+            "use numbers, booleans or text, the same kind in every row",
+        ) from error
+
+
+def table_of(columns: Sequence[tuple[pa.Field, pa.Array]], **metadata: str) -> pa.Table:
+    """A table of such columns."""
+    schema = pa.schema([field for field, _ in columns], metadata=metadata or None)
+    return pa.table([array for _, array in columns], schema=schema)

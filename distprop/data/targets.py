@@ -46,7 +46,7 @@ class Targets:
         return np.where((whole == raw) & (whole >= 0) & (whole < len(self.classes or ())), whole, -1)
 
     def apply_raw(self, raw: NDArray[Any]) -> NDArray[Any]:
-        """Raw values -> class numbers (N,) int64; binary (N,) float32 0 or 1; regression (N,) or (N, K) float32."""
+        """Raw values -> classes (N,) int64; binary 0 or 1 (N,) float32; regression (N,) or (N, K) float32."""
         if self.task == "regression":
             return np.ascontiguousarray(raw, dtype=np.float32)
         index = raw.astype(np.int64) if self._counted else self.index(raw)

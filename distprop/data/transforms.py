@@ -1,6 +1,7 @@
-"""Preprocessing of one column: what the recipe asks for, what was learned from the data, what it does to a batch.
+"""Preprocessing of one column: what the recipe asks for, what was learned, what it does to a batch.
 
-A transform works on values (N, width): float64 for single numbers, float32 for lists, raw values before the first one.
+A transform works on values (N, width): float64 for single numbers, float32 for lists, raw values before the
+first one.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,8 +16,10 @@ from distprop.data.columns import MISSING_TEXT, Column, text_digest
 from distprop.data.moments import Moments
 from distprop.errors import DataError
 
+CONSTANT = 1e-12  # a spread below this share of the mean is rounding
 Settings = Mapping[str, Any]
 Learned = Moments | tuple[Value, ...] | None
+Step = Callable[[NDArray[Any]], NDArray[Any]]
 Need = Literal["moments", "categories"]
 
 
@@ -24,13 +27,14 @@ class Kind(NamedTuple):
     """One kind of transform.
 
     parse: what stands in the recipe -> settings.  need: what it learns from the data, given its settings.
-    fit: settings and what was learned -> complete settings (plain JSON).  apply: values (N, width) -> (N, width').
+    fit: settings and what was learned -> complete settings (plain JSON).  apply: values (N, width) -> (N,
+    width').
     """
 
     parse: Callable[[Any], dict[str, Any]]
     need: Callable[[Settings], Need | None]
     fit: Callable[[Settings, Learned], dict[str, Any]]
-    apply: Callable[[Column, Settings, NDArray[Any]], NDArray[Any]]
+    build: Callable[[Column, Settings], Step]
     on: tuple[str, ...]
     last: bool = False  # nothing may come after it
 
@@ -51,9 +55,9 @@ class Transform:
         """The same, complete."""
         return Transform(self.kind, TRANSFORMS[self.kind].fit(self.settings, learned))
 
-    def apply(self, column: Column, values: NDArray[Any]) -> NDArray[Any]:
-        """Values (N, width) -> (N, width')."""
-        return TRANSFORMS[self.kind].apply(column, self.settings, values)
+    def build(self, column: Column) -> Step:
+        """What it does to values (N, width) of a column; complete transforms only."""
+        return TRANSFORMS[self.kind].build(column, self.settings)
 
     def to_json(self) -> dict[str, Any]:
         """{kind: settings}."""
@@ -61,7 +65,7 @@ class Transform:
 
 
 def parse_transforms(name: str, spec: Any) -> tuple[Transform, ...]:
-    """What the recipe says of a column: nothing, "standardize", {"scale": 0.1}, or a list of these in order."""
+    """Read what the recipe says of a column: nothing, "standardize", {"scale": 0.1}, or a list of these."""
     if spec is None or spec == {}:
         return ()
     steps = spec if isinstance(spec, list | tuple) else [spec]
@@ -71,20 +75,27 @@ def parse_transforms(name: str, spec: Any) -> tuple[Transform, ...]:
 def _parse_step(name: str, step: Any) -> list[Transform]:
     pairs = {step: None} if isinstance(step, str) else step
     if not isinstance(pairs, Mapping):
-        raise DataError(f"data.features.{name} has {step!r}", f"transforms are {', '.join(TRANSFORMS)}",
-                        f"write for example `{name}: standardize`")  # fmt: skip
+        raise DataError(
+            f"data.features.{name} has {step!r}",
+            f"transforms are {', '.join(TRANSFORMS)}",
+            f"write for example `{name}: standardize`",
+        )
     return [_parse_one(name, str(kind), settings) for kind, settings in pairs.items()]
 
 
 def _parse_one(name: str, kind: str, settings: Any) -> Transform:
     if kind not in TRANSFORMS:
-        raise DataError(f"data.features.{name} asks for {kind!r}, which is no transform",
-                        f"transforms are {', '.join(TRANSFORMS)}", "use one of them")  # fmt: skip
+        raise DataError(
+            f"data.features.{name} asks for {kind!r}, which is no transform",
+            f"transforms are {', '.join(TRANSFORMS)}",
+            "use one of them",
+        )
     try:
         return Transform(kind, TRANSFORMS[kind].parse(settings))
     except (TypeError, ValueError, KeyError) as error:
-        raise DataError(f"data.features.{name}.{kind} is {settings!r}", str(error),
-                        f"write it as `{EXAMPLES[kind]}`") from error  # fmt: skip
+        raise DataError(
+            f"data.features.{name}.{kind} is {settings!r}", str(error), f"write it as `{EXAMPLES[kind]}`"
+        ) from error
 
 
 def working(column: Column, values: NDArray[Any]) -> NDArray[Any]:
@@ -104,28 +115,34 @@ def _parse_scale(spec: Any) -> dict[str, Any]:
     return {"factor": float(spec["factor"] if isinstance(spec, Mapping) else spec)}
 
 
-def _scale(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
-    out = working(column, values)
-    out *= settings["factor"]
-    return out
+def _scale(column: Column, settings: Settings) -> Step:
+    def step(values: NDArray[Any]) -> NDArray[Any]:
+        out = working(column, values)
+        out *= settings["factor"]
+        return out
+
+    return step
 
 
 def _parse_log(spec: Any) -> dict[str, Any]:
     settings = dict(spec) if isinstance(spec, Mapping) else {"add": spec or 0.0}
-    return {
-        "add": float(settings.pop("add", 0.0)),
-        "absolute": bool(settings.pop("absolute", False)),
-    } | _none(settings)
+    add, absolute = float(settings.pop("add", 0.0)), bool(settings.pop("absolute", False))
+    return {"add": add, "absolute": absolute} | _none(settings)
 
 
-def _log(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
-    out = working(column, values)
-    if settings["absolute"]:
-        np.abs(out, out=out)
-    out += settings["add"]
-    with np.errstate(divide="ignore", invalid="ignore"):  # the survey names the row
-        np.log(out, out=out)
-    return out
+def _log(column: Column, settings: Settings) -> Step:
+    """Make a step ln(x + add), or ln(|x| + add)."""
+
+    def step(values: NDArray[Any]) -> NDArray[Any]:
+        out = working(column, values)
+        if settings["absolute"]:
+            np.abs(out, out=out)
+        out += settings["add"]
+        with np.errstate(divide="ignore", invalid="ignore"):  # the survey names the row
+            np.log(out, out=out)
+        return out
+
+    return step
 
 
 def _none(settings: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +154,8 @@ def _none(settings: dict[str, Any]) -> dict[str, Any]:
 def _parse_standardize(spec: Any) -> dict[str, Any]:
     settings = dict(spec or {})
     known = {name: settings.pop(name) for name in ("mean", "std") if name in settings}
+    if len(known) == 1:
+        raise ValueError("mean and std go together")
     return known | _none(settings)
 
 
@@ -147,15 +166,24 @@ def _needs_moments(settings: Settings) -> Need | None:
 def _fit_standardize(settings: Settings, learned: Learned) -> dict[str, Any]:
     if not isinstance(learned, Moments):
         return dict(settings)
-    spread = np.where(learned.std > 0.0, learned.std, 1.0)  # a constant stays 0
-    return {"mean": learned.mean.tolist(), "std": spread.tolist()}
+    constant = learned.std <= CONSTANT * np.abs(learned.mean)
+    return {"mean": learned.mean.tolist(), "std": np.where(constant, 1.0, learned.std).tolist()}
 
 
-def _standardize(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
-    out = working(column, values)
-    out -= np.asarray(settings["mean"], dtype=out.dtype)
-    out /= np.asarray(settings["std"], dtype=out.dtype)
-    return out
+def _standardize(column: Column, settings: Settings) -> Step:
+    mean, std = (_numbers(column, settings[name]) for name in ("mean", "std"))
+
+    def step(values: NDArray[Any]) -> NDArray[Any]:
+        out = working(column, values)
+        out -= mean
+        out /= std
+        return out
+
+    return step
+
+
+def _numbers(column: Column, values: Any) -> NDArray[Any]:
+    return working(column, np.asarray(values, dtype=np.float64))
 
 
 def _parse_impute(spec: Any) -> dict[str, Any]:
@@ -172,10 +200,12 @@ def _fit_impute(settings: Settings, learned: Learned) -> dict[str, Any]:
     return dict(settings) | ({"value": learned.mean.tolist()} if isinstance(learned, Moments) else {})
 
 
-def _impute(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
+def _impute(column: Column, settings: Settings) -> Step:
     if column.kind == "text":
-        return np.where(values == MISSING_TEXT, np.uint64(text_digest(str(settings["value"]))), values)
-    return np.where(np.isnan(values), np.asarray(settings["value"], dtype=values.dtype), values)
+        word = np.uint64(text_digest(str(settings["value"])))
+        return lambda values: np.where(values == MISSING_TEXT, word, values)
+    fill = _numbers(column, settings["value"])
+    return lambda values: np.where(np.isnan(values), fill.astype(values.dtype), values)
 
 
 def _parse_categories(spec: Any) -> dict[str, Any]:
@@ -195,18 +225,24 @@ def _fit_categories(settings: Settings, learned: Learned) -> dict[str, Any]:
     return {"values": list(learned)} if isinstance(learned, tuple) else dict(settings)
 
 
-def _one_hot(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
-    index = Categories(column, tuple(settings["values"])).index(values[:, 0])
-    out = np.zeros((len(values), len(settings["values"])), dtype=np.float32)
-    known = np.flatnonzero(index >= 0)
-    out[known, index[known]] = 1.0
-    return out
+def _one_hot(column: Column, settings: Settings) -> Step:
+    """Make a step to one 1 in a row of zeros; all zeros for a value that is not known."""
+    known = Categories(column, tuple(settings["values"]))
+
+    def step(values: NDArray[Any]) -> NDArray[Any]:
+        index = known.index(values[:, 0])
+        out = np.zeros((len(values), len(known.values)), dtype=np.float32)
+        rows = np.flatnonzero(index >= 0)
+        out[rows, index[rows]] = 1.0
+        return out
+
+    return step
 
 
-def _vocabulary(column: Column, settings: Settings, values: NDArray[Any]) -> NDArray[Any]:
-    """1 for the first value, 2 for the second, ...; 0 for a value that is not known."""
-    index = Categories(column, tuple(settings["values"])).index(values[:, 0])
-    return (index + 1).astype(np.float32)[:, None]
+def _vocabulary(column: Column, settings: Settings) -> Step:
+    """Make a step to 1 for the first value, 2 for the second, ...; 0 for a value that is not known."""
+    known = Categories(column, tuple(settings["values"]))
+    return lambda values: (known.index(values[:, 0]) + 1).astype(np.float32)[:, None]
 
 
 NUMERIC = ("number", "list")

@@ -1,0 +1,125 @@
+"""`distprop import`: CSV, NPZ, IDX and folders of images become Parquet that trains as it is."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from distprop.data.cachedir import write_whole
+from distprop.data.idx import read_idx_folder
+from distprop.data.images import IMAGE_ENDINGS, read_images
+from distprop.data.npz import read_npz
+from distprop.errors import DataError
+
+ROWS_PER_GROUP = 4_096
+Tables = dict[str, pa.Table]  # name of the file to write -> its rows
+
+
+def import_data(
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    kind: str = "auto",
+    size: tuple[int, int] | None = None,
+    grey: bool = False,
+) -> list[Path]:
+    """Write the rows of foreign files as Parquet into the folder `out`, and return the files written.
+
+    kind: csv, npz, idx, images, or auto: by the files' endings. size (height, width) and grey: for images only.
+    Raises DataError; then nothing is left behind.
+    """
+    paths = [Path(one).expanduser() for one in ([source] if isinstance(source, str | Path) else source)]
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path} does not exist", "there is nothing to import", "check the path")
+    kind = _kind_of(paths) if kind == "auto" else kind
+    if kind == "images":
+        tables = read_images(paths, size, grey)
+    elif kind in READERS:
+        tables = READERS[kind](paths)
+    else:
+        raise DataError(f"cannot import {kind!r}", f"known are {', '.join((*READERS, 'images'))}", "use one of them")
+    return _write(tables, Path(out).expanduser())
+
+
+def _kind_of(paths: Sequence[Path]) -> str:
+    names = [str(file).lower().removesuffix(".gz") for path in paths for file in _files(path)]
+    if any(name.endswith(IMAGE_ENDINGS) for name in names):
+        return "images"
+    for ending, kind in ENDINGS.items():
+        if any(name.endswith(ending) for name in names):
+            return kind
+    raise DataError(
+        f"cannot tell what {paths[0]} is",
+        "its name ends neither like CSV, NPZ or IDX, nor like images",
+        "name the kind: --kind csv, npz, idx or images",
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+
+
+def _write(tables: Tables, out: Path) -> list[Path]:
+    """All files or none: those written are removed again where a later one fails."""
+    written: list[Path] = []
+    made = not out.exists()
+    try:
+        for name, table in sorted(tables.items()):
+            written.append(out / f"{name}.parquet")
+            write_whole(written[-1], _writer(table))
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        if made and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
+    return written
+
+
+def _writer(table: pa.Table) -> Callable[[Path], None]:
+    return lambda part: pq.write_table(table, part, compression="zstd", row_group_size=ROWS_PER_GROUP)
+
+
+def _read_csv(paths: Sequence[Path]) -> Tables:
+    files = [file for path in paths for file in sorted(_files(path)) if _is_csv(file)]
+    return {_stem(file): _csv_table(file) for file in files}
+
+
+def _is_csv(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+
+
+def _csv_table(path: Path) -> pa.Table:
+    tab = ".tsv" in path.suffixes
+    try:
+        table = pyarrow.csv.read_csv(
+            path,
+            parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if tab else ","),
+            convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True),
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"cannot read {path}", str(error).splitlines()[0], "correct the file") from error
+    if not table.num_rows:
+        raise DataError(f"{path} has no rows", "a header alone is no data", "write rows into it")
+    return table
+
+
+def _read_npz(paths: Sequence[Path]) -> Tables:
+    tables: Tables = {}
+    for path in paths:
+        tables |= read_npz(path)
+    return tables
+
+
+READERS: dict[str, Callable[[Sequence[Path]], Tables]] = {
+    "csv": _read_csv,
+    "npz": _read_npz,
+    "idx": read_idx_folder,
+}
+ENDINGS = {".csv": "csv", ".tsv": "csv", ".npz": "npz", "-ubyte": "idx", ".idx": "idx"}

@@ -1,0 +1,135 @@
+"""`distprop init`: look at the data once and propose a job that runs and learns."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distprop.data.choosing import missing_column
+from distprop.data.columns import Column
+from distprop.data.decoding import decode, describe
+from distprop.data.proposing import Seen, propose
+from distprop.data.source import Source, open_source
+from distprop.errors import DataError
+
+LOOKED_AT = 200_000  # rows
+FEW = 30  # different values that are few enough for one-hot
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a column: its first rows' nulls, different values and spread."""
+
+    column: Column
+    type: str
+    rows: int
+    nulls: int
+    distinct: int  # of single values; 0 for lists
+    low: float = 0.0
+    high: float = 0.0
+    named: bool = False  # its metadata name classes
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers."""
+        return self.column.dtype.startswith(("int", "uint"))
+
+    @property
+    def codes(self) -> bool:
+        """Whether its numbers are rather names than amounts."""
+        return self.named and self.whole and 2 < self.distinct <= FEW and not self.nulls
+
+
+def suggest(path: str, target: str) -> dict[str, Any]:
+    """Propose a job for the rows at `path`: the plain dict of a config, and "comments": dotted key -> why.
+
+    Reads at most the first 200,000 rows (in whole row groups). Raises DataError.
+    """
+    source = open_source(path)
+    if target not in source.schema.names:
+        raise missing_column(f"--target names {target!r}", target, source.schema)
+    looks, left_out = _look(source)
+    if target in left_out:
+        raise DataError(
+            f"target {target!r} cannot be learned", f"its type is {source.schema.field(target).type}", "name another"
+        )
+    comments = {f"data.features.{name}": f"left out: {why}" for name, why in left_out.items()}
+    features = {}
+    for name in (name for name in looks if name != target):
+        why = _unfit(looks[name])
+        if why:
+            comments[f"data.features.{name}"] = f"left out: {why}"
+        else:
+            features[name] = _transform(looks[name])
+    if not features:
+        raise DataError(f"no column of {path} is fit to learn from", "; ".join(comments.values()), "add columns")
+    wide = any(looks[name].column.kind == "list" for name in features)
+    answer = looks[target]
+    seen = Seen(answer.column, answer.distinct, answer.low, answer.high, answer.named, source.rows, wide)
+    job, more = propose(path, seen, features)
+    return job | {"comments": comments | more}
+
+
+def _look(source: Source) -> tuple[dict[str, Look], dict[str, str]]:
+    columns = {field.name: describe(field) for field in source.schema}
+    left_out = {n: f"its type is {source.schema.field(n).type}" for n, c in columns.items() if c is None}
+    usable = [column for column in columns.values() if column is not None]
+    table = _first_rows(source, [column.name for column in usable])
+    return {
+        column.name: _look_at(column, table.column(column.name), _named(source, column)) for column in usable
+    }, left_out
+
+
+def _first_rows(source: Source, names: list[str]) -> pa.Table:
+    tables, rows = [], 0
+    for group, described in enumerate(source.row_groups):
+        if rows < LOOKED_AT:
+            tables.append(source.read(group, names))
+            rows += described.rows
+    return pa.concat_tables(tables)
+
+
+def _named(source: Source, column: Column) -> bool:
+    return b"classes" in (source.schema.field(column.name).metadata or {})
+
+
+def _look_at(column: Column, values: pa.ChunkedArray, named: bool) -> Look:
+    kind, rows = str(values.type), len(values)
+    if column.kind == "text":
+        return Look(column, kind, rows, values.null_count, len(pc.unique(values.drop_null())))
+    numbers = decode(replace(column, missing=True), values, "the data")
+    here = numbers[np.isfinite(numbers)]
+    low, high = (float(here.min()), float(here.max())) if here.size else (0.0, 0.0)
+    distinct = 0 if column.kind == "list" else len(np.unique(here))
+    return Look(
+        column,
+        kind,
+        rows,
+        int(np.isnan(numbers).any(axis=-1).sum()) if column.kind == "list" else int(np.isnan(numbers).sum()),
+        distinct,
+        low,
+        high,
+        named,
+    )
+
+
+def _unfit(look: Look) -> str:
+    """Why a column is no feature, or nothing."""
+    if look.column.kind == "list":
+        return ""
+    if look.distinct <= 1:
+        return "it is the same in every row"
+    if look.column.kind == "text":
+        return f"it has {look.distinct} different texts" if look.distinct > FEW else ""
+    counts = look.distinct == look.rows and look.high - look.low == look.rows - 1
+    return "it counts the rows" if look.whole and counts and look.rows > FEW else ""
+
+
+def _transform(look: Look) -> Any:
+    if look.column.kind == "text" or look.codes:
+        return [{"impute": {"value": "missing", "indicator": False}}, "one_hot"] if look.nulls else "one_hot"
+    if look.column.kind == "list" and look.column.dtype == "uint8" and look.high > 0:
+        return {"scale": 1 / 255 if look.high > 100 else 1 / look.high}
+    return [{"impute": "mean"}, "standardize"] if look.nulls else "standardize"
