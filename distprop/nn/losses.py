@@ -4,6 +4,7 @@ Every value here is the sum over the batch's rows of (row weight) x (the row's l
 is left to whoever has all the batches. Weights None means that each row counts once.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -42,6 +43,11 @@ def weighted_sum(values: Array, weights: Array | None) -> float:
     return float(np.sum(exact if weights is None else exact * weights))
 
 
+def matrix(values: Array) -> Array:
+    """Row values (N,) or (N, K) as (N, K); N may be 0."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
 def by_row(values: Array, like: Array) -> Array:
     """Row values (N,) or (N, K) in the shape and dtype of `like`, (N,) or (N, K)."""
     return values.reshape(like.shape).astype(like.dtype, copy=False)
@@ -49,8 +55,8 @@ def by_row(values: Array, like: Array) -> Array:
 
 def _weigh_rows(dout: Array, weights: Array | None) -> None:
     if weights is not None:
-        column = weights.astype(dout.dtype, copy=False).reshape(-1, *(1,) * (dout.ndim - 1))
-        np.multiply(dout, column, out=dout)
+        rows = matrix(dout)
+        np.multiply(rows, weights.astype(dout.dtype, copy=False)[:, None], out=rows)
 
 
 def _softmax_cross_entropy(outputs: Array, targets: Array, weights: Array | None, dout: Array) -> float:
@@ -67,7 +73,7 @@ def _softmax_cross_entropy(outputs: Array, targets: Array, weights: Array | None
 
 def _mean_squared_error(outputs: Array, targets: Array, weights: Array | None, dout: Array) -> float:
     np.subtract(outputs, by_row(targets, outputs), out=dout)
-    rows = dout.reshape(len(dout), -1)
+    rows = matrix(dout)
     value = weighted_sum(np.mean(np.square(rows, dtype=np.float64), axis=1), weights)
     np.multiply(dout, 2.0 / rows.shape[1], out=dout)
     _weigh_rows(dout, weights)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from distprop.errors import ConfigError
 from distprop.nn.arrays import Array
-from distprop.nn.losses import Task, weighted_sum
+from distprop.nn.losses import Task, matrix, weighted_sum
 from distprop.suggest import suggest_name
 
 Sums = NDArray[np.float64]
@@ -41,8 +41,7 @@ def predicted_classes(outputs: Array) -> NDArray[np.intp]:
 
 def errors(outputs: Array, targets: Array) -> Sums:
     """Give outputs - targets, float64 (N, K)."""
-    actual = targets.astype(np.float64, copy=False).reshape(len(outputs), -1)
-    return outputs.reshape(actual.shape) - actual
+    return matrix(outputs) - matrix(targets.astype(np.float64, copy=False))
 
 
 def _mean(total: Sums, weight: float) -> float:
@@ -67,7 +66,7 @@ def _squares(outputs: Array, targets: Array, weights: Array | None) -> Sums:
 
 def _spread(outputs: Array, targets: Array, weights: Array | None) -> Sums:
     """For each of K outputs: the weighted sums of squared errors, of targets and of squared targets."""
-    actual = targets.astype(np.float64, copy=False).reshape(len(outputs), -1)
+    actual = matrix(targets.astype(np.float64, copy=False))
     terms = np.concatenate([np.square(errors(outputs, targets)), actual, np.square(actual)], axis=1)
     if weights is not None:
         terms *= weights[:, None]

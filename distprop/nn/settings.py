@@ -15,5 +15,5 @@ def require_whole(name: str, value: Any) -> None:
 def require_number(name: str, value: Any, low: float, high: float = math.inf) -> None:
     """Raise ConfigError unless value is a finite number with low <= value < high."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
-        bounds = f"at least {low}" if high == math.inf else f"from {low} to below {high}"
+        bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to below {high:g}"
         raise ConfigError(f"`{name}` is {value!r}", f"it is a number {bounds}", f"give `{name}` such a number")

@@ -1,0 +1,74 @@
+"""What several tests of networks share."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distprop.nn.leaf import LeafComputer
+from distprop.nn.losses import LOSSES
+from distprop.nn.metrics import build_metrics
+from distprop.nn.network import Network, build_network
+
+
+class LayerCase(NamedTuple):
+    """A layer as a config writes it, and the shapes of rows that it is tried on."""
+
+    kind: str
+    spec: Any
+    input_shapes: tuple[tuple[int, ...], ...]
+
+
+ANY = ((7,), (3, 4), (2, 3, 2))
+
+LAYER_CASES = (
+    LayerCase("dense", {"dense": 5}, ((7,), (1,))),
+    LayerCase("dense", {"dense": {"width": 1, "bias": False, "init": "lecun_normal"}}, ((4,),)),
+    LayerCase("relu", "relu", ANY),
+    LayerCase("leaky_relu", {"leaky_relu": 0.2}, ANY),
+    LayerCase("elu", {"elu": {"alpha": 0.7}}, ANY),
+    LayerCase("gelu", "gelu", ANY),
+    LayerCase("silu", "silu", ANY),
+    LayerCase("tanh", "tanh", ANY),
+    LayerCase("sigmoid", "sigmoid", ANY),
+    LayerCase("softplus", "softplus", ANY),
+    LayerCase("softmax", "softmax", ((6,), (1,))),
+    LayerCase("dropout", {"dropout": 0.4}, ANY),
+    LayerCase("flatten", "flatten", ANY),
+)
+
+DEEP: list[Any] = [
+    {"dense": 24},
+    "relu",
+    {"dropout": 0.3},
+    {"dense": 16},
+    "gelu",
+    {"dropout": 0.1},
+    {"dense": 12},
+    "tanh",
+    "elu",
+    {"dense": 4},
+]
+"""Many kinds of layers, some of which may work in place and some not."""
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def weights_of(network: Network, dtype: Any = np.float32, seed: int = 5) -> np.ndarray:
+    """Initial weights, with biases that are not 0; read-only, as workers get them."""
+    flat = np.empty(network.arena.size, dtype)
+    network.init(seed, flat)
+    flat += 0.1 * rng(seed).normal(size=flat.shape).astype(dtype)
+    flat.flags.writeable = False
+    return flat
+
+
+def classifier(layers: list[Any] = DEEP, features: int = 9, seed: int = 3) -> LeafComputer:
+    network = build_network(layers, (features,))
+    return LeafComputer(network, LOSSES["softmax_cross_entropy"], build_metrics(None, "classification"), seed)
+
+
+def batch(rows: int, features: int = 9, classes: int = 4, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    x = rng(seed).normal(size=(rows, features)).astype(np.float32)
+    return x, rng(seed + 1).integers(0, classes, rows)
