@@ -30,11 +30,11 @@ def canary() -> str:
     for shard, rows in enumerate(ROWS):
         gradient = np.empty_like(weights)
         x, y = _draw(rows, 61, shard), bits(3, PURPOSE, (shard, 0, 0), rows).astype(np.int64) % 5
-        found.update(computer.gradient(weights, x, np.abs(y), None, 3, shard, gradient))
+        found.update(computer.gradient(weights, x, np.abs(y), None, 3, shard, gradient).tobytes())
         np.add(total, gradient, out=total)
-    found.update(total)
-    found.update(_update(network.arena.blocks, weights, total))
-    found.update(np.multiply(np.float32(1e-30), _draw(9, 4, 9) * np.float32(1e-9)))  # denormals, not flushed
+    found.update(total.tobytes())
+    found.update(_update(network.arena.blocks, weights, total).tobytes())
+    found.update((_draw(9, 4, 9) * np.float32(1e-9) * np.float32(1e-30)).tobytes())  # denormals, not flushed
     return found.hexdigest()
 
 

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 
 import numpy as np
 
@@ -30,7 +31,11 @@ class Fingerprint:
 
     def differences(self, other: Mapping[str, str]) -> list[str]:
         """The fields that differ from another fingerprint's, as "numpy: 2.4.6 here, 2.3.0 there"."""
-        return [f"{key}: {here} here, {other.get(key)} there" for key, here in self.plain().items() if other.get(key) != here]
+        return [
+            f"{key}: {here} here, {other.get(key)} there"
+            for key, here in self.plain().items()
+            if other.get(key) != here
+        ]
 
 
 def take_fingerprint(recipe: str, data: str, kernel: str) -> Fingerprint:
@@ -51,7 +56,5 @@ def take_fingerprint(recipe: str, data: str, kernel: str) -> Fingerprint:
 
 def _dispatched() -> list[str]:
     """NumPy's own loops that are in use, by the CPU feature they are made for."""
-    from numpy._core import _multiarray_umath as core
-
-    features, dispatched = core.__cpu_features__, core.__cpu_dispatch__
-    return [name for name in dispatched if features.get(name)]
+    core = import_module("numpy._core._multiarray_umath")
+    return [name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name)]

@@ -7,7 +7,7 @@ from distprop.numerics.kernel import KERNELS
 
 
 def loaded_blas() -> dict[str, Any] | None:
-    """What threadpoolctl says of NumPy's OpenBLAS: version, architecture, num_threads; None where it is another BLAS."""
+    """What threadpoolctl says of NumPy's OpenBLAS: version, architecture, num_threads; None for another BLAS."""
     import numpy as np
     from threadpoolctl import threadpool_info
 

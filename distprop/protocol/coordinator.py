@@ -33,6 +33,7 @@ class CoordinatorState:
     halt: int | None = None
     standing: Mapping[int, int] = field(default_factory=dict)  # server -> version that it stands at
     files: Mapping[int, Mapping[int, Any]] = field(default_factory=dict)  # version -> server -> what it wrote
+    sealing: frozenset[int] = frozenset()  # versions whose manifest was asked for
     sealed: frozenset[int] = frozenset()
     finished: bool = False
 
@@ -151,26 +152,47 @@ def _gathered(state: CoordinatorState, message: say.Gathered) -> Step:
         actions += (effect(state.early[due]),)
         early = {round_: report for round_, report in state.early.items() if round_ != due}
         state = replace(state, early=early, heard=due)
-    state, more = _end(state)
-    return state, (*actions, *more)
+    return _settle(state, actions)
+
+
+def _settle(state: CoordinatorState, before: Actions) -> Step:
+    """What more was processed may allow: checkpoints to be sealed, the job to end."""
+    state, seals = _seal(state)
+    state, end = _end(state)
+    return state, (*before, *seals, *end)
 
 
 def _verdict(state: CoordinatorState, message: say.Verdict) -> Step:
     state = replace(state, verdict=message)
-    state, more = _end(state)
-    return state, (do.Report(message), *_to_servers(state, message), *more)
+    return _settle(state, (do.Report(message), *_to_servers(state, message)))
 
 
 def _saved(state: CoordinatorState, message: say.Saved) -> Step:
     heard = Send(Address("server", message.server), say.Heard(state.attempt, state.heard, message.version))
     known = state.files.get(message.version, {})
-    if message.version in state.sealed or message.server in known:
+    if message.version in state.sealing or message.server in known:
         return state, (heard,)
     files = {**known, message.server: message}
-    state = replace(state, files={**state.files, message.version: files})
-    if len(files) < len(state.servers):
-        return state, (heard,)
-    return state, (heard, do.Seal(message.version, files))
+    state, seals = _seal(replace(state, files={**state.files, message.version: files}))
+    return state, (heard, *seals)
+
+
+def _seal(state: CoordinatorState) -> Step:
+    """Seal the checkpoints that all servers have written and whose reports are processed, each once."""
+    due = [
+        version
+        for version, files in sorted(state.files.items())
+        if len(files) == len(state.servers) and version not in state.sealing and _settled(state, version)
+    ]
+    state = replace(state, sealing=state.sealing | set(due))
+    return state, tuple(do.Seal(version, state.files[version]) for version in due)
+
+
+def _settled(state: CoordinatorState, version: int) -> bool:
+    """Whether everything up to the training round of `version` is processed, its verdict included."""
+    processed = _after(state.course, state.heard) >= Round(version, TRAIN)
+    judged = not state.course.evaluates(version) or (state.verdict is not None and state.verdict.version >= version)
+    return processed and (judged or state.opening.first == Round(version, TRAIN))
 
 
 def _sealed(state: CoordinatorState, message: say.Sealed) -> Step:
@@ -207,11 +229,8 @@ def _end(state: CoordinatorState) -> Step:
     if len(state.standing) < len(state.servers) or len(versions) != 1:
         return state, ()
     (version,) = versions
-    processed = _after(state.course, state.heard) == Round(version, TRAIN)
-    judged = not state.course.evaluates(version) or (state.verdict is not None and state.verdict.version == version)
-    resumed_here = state.opening.first == Round(version, TRAIN)
     kept = version in state.sealed or not state.course.keeps
-    if not (processed and kept and (judged or resumed_here)):
+    if not (kept and _settled(state, version)):
         return state, ()
     stopped = state.verdict is not None and state.verdict.version == version and state.verdict.stop
     return _finish(state, version, interrupted=version < state.course.last and not stopped)

@@ -36,6 +36,7 @@ class Course:
     save_every: int = 0  # versions; 0: at the last version only
     clips: bool = False  # updates wait for the norms of all slices
     keeps: bool = True  # whether checkpoints are written at all
+    split: str = "valid"  # what is evaluated on
 
     @property
     def shards(self) -> int:

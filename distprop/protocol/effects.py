@@ -32,6 +32,7 @@ class Compute:
     """Add up the leaves of a node, by the tree over shard indices, into `slot`. Answered by Computed."""
 
     attempt: int
+    course: Course
     round: Round
     node: Node
     leaves: Sum

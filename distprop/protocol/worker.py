@@ -74,7 +74,8 @@ def _compute(state: WorkerState) -> tuple[WorkerState, Actions]:
     work = subtrees(owned, state.course.shards, state.course.present(state.round))
     first = len(state.started)
     actions = tuple(
-        Compute(state.attempt, state.round, node, leaves, first + offset) for offset, (node, leaves) in enumerate(work)
+        Compute(state.attempt, state.course, state.round, node, leaves, first + offset)
+        for offset, (node, leaves) in enumerate(work)
     )
     return replace(state, started=(*state.started, *(node for node, _ in work))), actions
 

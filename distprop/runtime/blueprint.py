@@ -1,0 +1,75 @@
+"""What every process of a job must know to do its part: the recipe made ready, and the data's description."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from distprop.data.dataset import Dataset
+from distprop.data.receipt import LIMBS
+from distprop.nn.counts import Counts, confusion_counts, scatter_counts
+from distprop.nn.leaf import LeafComputer
+from distprop.nn.losses import Loss, build_loss
+from distprop.nn.metrics import build_metrics
+from distprop.nn.network import Network, build_network
+from distprop.optim.optimizers import Optimizer, build_optimizer
+from distprop.protocol.plan import cut
+
+MOST_CLASSES = 64
+"""Classes up to which evaluations carry a confusion matrix."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A job, ready to be built in any process. Plain values only: it is sent to every actor."""
+
+    layers: tuple[Any, ...]
+    loss_spec: Any
+    metric_names: tuple[str, ...] | None
+    optimizer_name: str
+    optimizer_settings: Mapping[str, Any]
+    clip_norm: float | None
+    seed: int
+    last: int  # updates in the whole job
+    dataset: Dataset
+
+    @cached_property
+    def network(self) -> Network:
+        """The network on this data's input shape."""
+        return build_network(self.layers, self.dataset.input_shape)
+
+    @cached_property
+    def loss(self) -> Loss:
+        """The loss."""
+        return build_loss(self.loss_spec)
+
+    @cached_property
+    def optimizer(self) -> Optimizer:
+        """The optimizer, with its schedule over all updates of the job."""
+        return build_optimizer(self.optimizer_name, self.optimizer_settings, self.clip_norm, self.last)
+
+    def computer(self) -> LeafComputer:
+        """A new computer of leaves, with memory of its own."""
+        metrics = build_metrics(self.metric_names, self.loss.task)
+        return LeafComputer(self.network, self.loss, metrics, self.seed, self._counts())
+
+    def _counts(self) -> Counts | None:
+        if self.loss.task == "regression":
+            width = self.network.output_shape
+            span = self.dataset.target_range
+            return scatter_counts(*span) if span and width == (1,) else None
+        classes = len(self.dataset.targets.classes or ())
+        return confusion_counts(classes) if classes <= MOST_CLASSES else None
+
+    @property
+    def parameters(self) -> int:
+        """Values in the arena."""
+        return self.network.arena.size
+
+    def tail_room(self, computer: LeafComputer) -> int:
+        """Values in the longest tail, receipt included."""
+        return computer.evaluation_width + LIMBS
+
+    def slices(self, servers: int) -> tuple[range, ...]:
+        """The runs of blocks that `servers` slices are made of."""
+        return cut([block.stop - block.start for block in self.network.arena.blocks], servers)

@@ -1,0 +1,84 @@
+"""A cluster in one process: no Ray, no threads but read-ahead. For debuggers, tests, tiny jobs; the reference of all."""
+
+from collections.abc import Sequence
+
+from distprop.protocol import coordinator, messages, server, worker
+from distprop.protocol.effects import Finish, Send
+from distprop.protocol.messages import COORDINATOR, Address
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.keeper import Keeper
+from distprop.runtime.memory import WeightLayout, anonymous
+from distprop.runtime.replica import Replica, slot_layout
+from distprop.runtime.role import Role
+from distprop.runtime.scheduler import Fate, Scheduler
+from distprop.runtime.session import Session
+
+
+class InlineCluster:
+    """Runs `servers` hosts with workers at `homes` (worker -> server), delivering messages as `fate` has it."""
+
+    def __init__(
+        self, blueprint: Blueprint, folder: str, servers: int, homes: Sequence[int], fate: Fate | None = None
+    ) -> None:
+        self.servers, self.workers = servers, len(homes)
+        self._blueprint, self._scheduler = blueprint, Scheduler(fate)
+        self._replicas: list[Replica] = []
+        self._interrupted = False
+        layout = WeightLayout(blueprint.parameters)
+        self._weights = [anonymous(layout.size) for _ in range(servers)]
+        self._keepers = [Keeper(me, blueprint, memory, folder) for me, memory in enumerate(self._weights)]
+        for me, keeper in enumerate(self._keepers):
+            self._scheduler.roles[Address("server", me)] = Role(server.ServerState(me), server.step, keeper)
+        for home in homes:
+            self.join(home)
+
+    def join(self, home: int) -> int:
+        """A new worker on the host of server `home`; gives its number."""
+        me = len(self._replicas)
+        slots = anonymous(slot_layout(self._blueprint).size)
+        replica = Replica(me, self._blueprint, self._weights[home], slots)
+        self._replicas.append(replica)
+        self._keepers[home].attach(me, slots)
+        self._scheduler.roles[Address("worker", me)] = Role(worker.WorkerState(me, home), worker.step, replica)
+        self._scheduler.deliver(Send(Address("server", home), messages.Joined(me, home)))
+        return me
+
+    def kill(self, me: int) -> None:
+        """End a worker without warning; its server notices."""
+        role = self._scheduler.roles.pop(Address("worker", me), None)
+        if role is not None:
+            home = role.state.home
+            self._scheduler.deliver(Send(Address("server", home), messages.Gone(me, home, "it was killed")))
+
+    def run(self, session: Session) -> Finish:
+        """Conduct a session to its end."""
+        self._interrupted = False
+        state, actions = coordinator.begin(session.opening, self.workers)
+        conductor = Role(state, coordinator.step, session.desk)
+        self._scheduler.roles[COORDINATOR] = conductor
+        self._scheduler.post(actions)
+        for address, role in self._scheduler.roles.items():
+            if address.role == "worker":
+                joined = messages.Joined(address.number, role.state.home)
+                self._scheduler.deliver(Send(COORDINATOR, joined))
+        self._scheduler.run(
+            lambda: session.desk.ended is not None, lambda: conductor.state.progress, lambda: self._heed(conductor)
+        )
+        self._scheduler.waiting.clear()
+        ended = session.desk.ended
+        assert ended is not None, "a session runs until it has ended"
+        return ended
+
+    def interrupt(self) -> None:
+        """Ask the session to save and end."""
+        self._interrupted = True
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        for replica in self._replicas:
+            replica.close()
+
+    def _heed(self, conductor: Role[coordinator.CoordinatorState]) -> None:
+        if self._interrupted:
+            self._interrupted = False
+            self._scheduler.post(conductor.receive(messages.Interrupt()))

@@ -1,0 +1,70 @@
+"""The judge: turns evaluations into verdicts. What it decides is a function of the metrics alone."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "log_loss"})
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What a job watches: the metric that its best version is kept by, and the one that stops it early."""
+
+    keep_best: str | None = None
+    stop_metric: str | None = None
+    patience: int = 0
+    min_delta: float = 0.0
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a judge makes of one evaluation."""
+
+    version: int
+    metrics: Mapping[str, float]
+    best: bool = False
+    stop: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """As it is written into a checkpoint's manifest."""
+        return {"version": self.version, "metrics": dict(self.metrics), "best": self.best, "stop": self.stop}
+
+
+def judge(criteria: Criteria, history: Iterable[Opinion], version: int, metrics: Mapping[str, float]) -> Opinion:
+    """The opinion on the metrics at `version`, given those before."""
+    past = list(history)
+    best = criteria.keep_best is not None and _improves(criteria.keep_best, past, metrics, 0.0)
+    return Opinion(version, dict(metrics), best, _has_stalled(criteria, past, metrics))
+
+
+def best_version(criteria: Criteria, history: Iterable[Opinion]) -> int | None:
+    """The version that is kept; None where that is the last one."""
+    kept = [opinion.version for opinion in history if opinion.best]
+    return kept[-1] if criteria.keep_best and kept else None
+
+
+def _improves(name: str, past: list[Opinion], metrics: Mapping[str, float], by: float) -> bool:
+    value = _score(name, metrics)
+    scores = [_score(name, opinion.metrics) for opinion in past]
+    return not math.isnan(value) and all(math.isnan(score) or value > score + by for score in scores)
+
+
+def _has_stalled(criteria: Criteria, past: list[Opinion], metrics: Mapping[str, float]) -> bool:
+    """Whether the last `patience` evaluations, this one included, were all no better than some before them."""
+    if criteria.stop_metric is None or len(past) < criteria.patience:
+        return False
+    everything = [opinion.metrics for opinion in past] + [metrics]
+    scores = [_score(criteria.stop_metric, one) for one in everything]
+    leader, since = -math.inf, 0
+    for score in scores:
+        better = score > leader + criteria.min_delta
+        leader, since = (score, 0) if better else (leader, since + 1)
+    return since >= criteria.patience
+
+
+def _score(name: str, metrics: Mapping[str, float]) -> float:
+    """The metric, turned so that more is better."""
+    value = metrics[name]
+    return -value if name.rpartition("/")[2] in LOWER_IS_BETTER else value

@@ -1,0 +1,178 @@
+"""A server's hands: reduces its slices, runs the optimizer on them, keeps two versions of weights and state."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from distprop import checkpoint
+from distprop.nn.tail import WEIGHT
+from distprop.optim.norms import block_square_sums, clip_scale, global_norm
+from distprop.optim.transforms import Moment
+from distprop.protocol import effects, messages
+from distprop.protocol.effects import Send
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.memory import Arrived, Slot, Tail, Vector, WeightLayout
+from distprop.runtime.replica import slot_layout
+from distprop.runtime.slice import Slice, slice_of
+
+Later = Callable[[Callable[[], Any]], Any]
+"""Runs a slow job: at once, giving its answer, or in the background, handing the answer over when it is there."""
+
+
+def at_once(job: Callable[[], Any]) -> Any:
+    """Run the job now."""
+    return job()
+
+
+class Keeper:
+    """Keeps the slices of one server. `weights` is the host's shared buffer; workers' slots are lent with `attach`."""
+
+    def __init__(self, me: int, blueprint: Blueprint, weights: Any, folder: str, later: Later = at_once) -> None:
+        self.me, self._blueprint, self._folder, self._later = me, blueprint, folder, later
+        self._weights = WeightLayout(blueprint.parameters).buffers(weights)
+        self._layout = slot_layout(blueprint)
+        self._memories: dict[int, Any] = {}
+        self._slices: tuple[range, ...] = ()
+        self._mine: Slice | None = None
+
+    def attach(self, worker: int, slots: Any) -> None:
+        """Read a worker's partial sums from its memory. Kept when it dies: what it finished is still good."""
+        self._memories[worker] = slots
+
+    def perform(self, effect: Any) -> Any:
+        """Do what the server asks."""
+        return _PERFORM[type(effect)](self, effect)
+
+    def pack(self, send: Send) -> Send:
+        """Sums are added up, weights copied out: what leaves the host is a value of its own."""
+        message = send.message
+        if isinstance(message, messages.Push):
+            span = self._span(message.slice)
+            parts = tuple((node, self._sum_of(total, span)) for node, total in message.parts)
+            return Send(send.to, replace(message, parts=parts))
+        if isinstance(message, messages.Publish):
+            weights = self._weights[message.version % 2][self._span(message.slice)].copy()
+            return Send(send.to, replace(message, weights=weights))
+        return send
+
+    # ---- partial sums -----------------------------------------------------------------------------------------------
+
+    def _span(self, piece: int) -> slice:
+        return slice_of(self._blueprint.network.arena.blocks, self._slices[piece])
+
+    def _gradient(self, handle: Any, span: slice) -> Vector:
+        """The values of `span` in a partial sum."""
+        if isinstance(handle, Slot):
+            return self._layout.gradient(self._memories[handle.worker], handle.slot)[span]
+        gradient: Vector = handle.gradient
+        return gradient
+
+    def _tail(self, total: Any) -> Tail:
+        """The tail of a sum, added by the tree."""
+        if isinstance(total, tuple):
+            return self._tail(total[0]) + self._tail(total[1])
+        if isinstance(total, Slot):
+            return self._layout.room(self._memories[total.worker], total.slot)
+        tail: Tail = total.tail
+        return tail
+
+    def _sum_of(self, total: Any, span: slice) -> Arrived:
+        """One slice of a sum, as a value that can leave the host."""
+        gradient = np.empty(span.stop - span.start, np.float32)
+        self._add(total, span, slice(0, gradient.size), gradient)
+        return Arrived(gradient, self._tail(total).copy())
+
+    def _add(self, total: Any, span: slice, run: slice, out: Vector) -> None:
+        """Write the values of `run`, counted within `span`, of a sum into out."""
+        if isinstance(total, tuple):
+            self._add(total[0], span, run, out)
+            right = total[1]
+            if isinstance(right, tuple):
+                other = np.empty_like(out)
+                self._add(right, span, run, other)
+            else:
+                other = self._gradient(right, span)[run]
+            np.add(out, other, out=out)
+        else:
+            np.copyto(out, self._gradient(total, span)[run])
+
+    # ---- effects ----------------------------------------------------------------------------------------------------
+
+    def _load(self, effect: effects.Load) -> messages.Opened:
+        self._slices = self._blueprint.slices(effect.servers)
+        network, weights = self._blueprint.network, self._weights[effect.version % 2]
+        self._mine = Slice.make(network.arena.blocks, self._slices[self.me], self._blueprint.optimizer)
+        if effect.source is None:
+            network.init(self._blueprint.seed, weights)
+        else:
+            saved = checkpoint.open_checkpoint(effect.source)
+            weights[:] = saved.weights()
+            self._mine.restore(effect.version, saved.state(self._mine.span))
+        return messages.Opened(effect.attempt, self.me)
+
+    def _reduce(self, effect: effects.Reduce) -> messages.Reduced:
+        mine, tail = self._own(), self._tail(effect.total)
+        weight = np.float32(tail[WEIGHT])
+        sums = []
+        for run in mine.runs:
+            gradient = mine.gradient[run.span]
+            self._add(effect.total, mine.span, run.span, gradient)
+            np.divide(gradient, weight, out=gradient)
+            sums.append(block_square_sums(gradient, run.blocks))
+        found = np.concatenate(sums) if sums else np.empty(0)
+        return messages.Reduced(effect.attempt, effect.round, effect.slice, tail.copy(), found)
+
+    def _update(self, effect: effects.Update) -> messages.Updated:
+        mine, version = self._own(), effect.round.version
+        optimizer = self._blueprint.optimizer
+        if effect.sums is not None:
+            norm = global_norm(value for piece in sorted(effect.sums) for value in effect.sums[piece].tolist())
+            scale = clip_scale(norm, optimizer.clip_norm)
+            if scale != 1.0:
+                np.multiply(mine.gradient, np.float32(scale), out=mine.gradient)
+        at = Moment(version, optimizer.rate(version) * effect.factor)
+        old, new = (self._weights[parity % 2][mine.span] for parity in (version, version + 1))
+        optimizer.update(old, mine.gradient, mine.state(version), new, mine.state(version + 1), at)
+        return messages.Updated(effect.attempt, effect.round, effect.slice, None)
+
+    def _tally(self, effect: effects.Tally) -> messages.Tallied:
+        return messages.Tallied(effect.attempt, effect.round, self._tail(effect.total).copy())
+
+    def _place(self, effect: effects.Place) -> None:
+        self._weights[effect.version % 2][self._span(effect.slice)] = effect.weights
+
+    def _save(self, effect: effects.Save) -> Any:
+        mine = self._own()
+        piece = checkpoint.Piece(
+            number=self.me,
+            start=mine.span.start,
+            weights=self._weights[effect.version % 2][mine.span].copy(),
+            state={name: values.copy() for name, values in mine.state(effect.version).items()},
+            blocks=tuple(block for run in mine.runs for block in run.shifted),
+        )
+        return self._later(partial(self._write, effect, piece))
+
+    def _write(self, effect: effects.Save, piece: checkpoint.Piece) -> messages.Saved:
+        """A store that is full or down costs a checkpoint, not the training."""
+        try:
+            files: Any = checkpoint.write_piece(self._folder, effect.version, piece)
+            return messages.Saved(effect.attempt, self.me, effect.version, files)
+        except OSError as error:
+            return messages.Saved(effect.attempt, self.me, effect.version, None, str(error))
+
+    def _own(self) -> Slice:
+        assert self._mine is not None, "a server loads before it works"
+        return self._mine
+
+
+_PERFORM: dict[type, Callable[[Keeper, Any], Any]] = {
+    effects.Load: Keeper._load,
+    effects.Reduce: Keeper._reduce,
+    effects.Update: Keeper._update,
+    effects.Tally: Keeper._tally,
+    effects.Place: Keeper._place,
+    effects.Save: Keeper._save,
+}

@@ -1,0 +1,82 @@
+"""Memory that a host's processes share: two buffers of weights, and each worker's slots for partial sums."""
+
+from dataclasses import dataclass
+from mmap import mmap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+Tail = NDArray[np.float64]
+
+ALIGN = 64  # bytes: a cache line
+
+
+def anonymous(size: int) -> mmap:
+    """Memory of this process alone. Pages cost nothing until they are written."""
+    return mmap(-1, max(size, 1))
+
+
+@dataclass(frozen=True)
+class WeightLayout:
+    """Where the weights of P parameters lie: the buffer of version v is number v modulo 2."""
+
+    parameters: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of both buffers."""
+        return 2 * _room(4 * self.parameters)
+
+    def buffers(self, memory: Any) -> tuple[Vector, Vector]:
+        """Both buffers (P,) in `memory`."""
+        step = _room(4 * self.parameters)
+        first, second = (np.frombuffer(memory, np.float32, self.parameters, at * step) for at in range(2))
+        return first, second
+
+
+@dataclass(frozen=True)
+class SlotLayout:
+    """Where a worker's partial sums lie: in each slot a gradient (P,) and a tail (T,)."""
+
+    parameters: int
+    tail: int
+    slots: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all slots; a worker with few subtrees writes the first few only."""
+        return self.slots * self._step
+
+    @property
+    def _step(self) -> int:
+        return _room(4 * self.parameters) + _room(8 * self.tail)
+
+    def gradient(self, memory: Any, slot: int) -> Vector:
+        """The gradient in `slot`, (P,)."""
+        return np.frombuffer(memory, np.float32, self.parameters, slot * self._step)
+
+    def room(self, memory: Any, slot: int) -> Tail:
+        """The whole tail in `slot`, (T,)."""
+        return np.frombuffer(memory, np.float64, self.tail, slot * self._step + _room(4 * self.parameters))
+
+
+def _room(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A handle: the partial sum in a slot of a worker on this host."""
+
+    worker: int
+    slot: int
+
+
+@dataclass(frozen=True, eq=False)
+class Arrived:
+    """A handle: a partial sum of one slice that came from another host."""
+
+    gradient: Vector
+    tail: Tail

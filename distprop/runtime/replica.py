@@ -1,0 +1,94 @@
+"""A worker's hands: a model replica that computes leaves and adds them up into slots of shared memory."""
+
+from typing import Any
+
+import numpy as np
+
+from distprop.data.receipt import receipt_to_limbs
+from distprop.protocol.course import EVALUATE, Course, Round
+from distprop.protocol.effects import Compute, Send
+from distprop.protocol.messages import Computed
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.feed import Feed
+from distprop.runtime.memory import Slot, SlotLayout, Tail, Vector, WeightLayout
+
+EVALUATION_ROWS = 1024
+"""Rows a forward pass of an evaluation: part of the law, since products of other shapes may differ in bits."""
+
+
+class Replica:
+    """Computes the leaves of one worker. `weights` and `slots` are shared with the host's server."""
+
+    def __init__(self, me: int, blueprint: Blueprint, weights: Any, slots: Any) -> None:
+        self.me, self._blueprint = me, blueprint
+        self._computer = blueprint.computer()
+        self._slots, self._memory = slot_layout(blueprint), slots
+        self._weights = WeightLayout(blueprint.parameters).buffers(weights)
+        for buffer in self._weights:
+            buffer.flags.writeable = False
+        self._feed = Feed(blueprint.dataset)
+        self._scratch: list[tuple[Vector, Tail]] = []  # by depth of the tree, made when first needed
+
+    def pack(self, send: Send) -> Send:
+        """What a worker sends is in shared memory already."""
+        return send
+
+    def perform(self, effect: Compute) -> Computed:
+        """Compute the leaves of a node and their sum into its slot."""
+        gradient = self._slots.gradient(self._memory, effect.slot)
+        room = self._slots.room(self._memory, effect.slot)
+        room[:] = 0.0
+        self._sum(effect.leaves, (effect.course, effect.round), gradient, room, 0)
+        return Computed(effect.attempt, effect.round, effect.node, Slot(self.me, effect.slot))
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._feed.close()
+
+    def _sum(self, leaves: Any, when: tuple[Course, Round], gradient: Vector, room: Tail, depth: int) -> None:
+        """Left into (gradient, room), right into scratch, then left + right: one scratch a level of the tree."""
+        if not isinstance(leaves, tuple):
+            self._leaf(leaves, *when, gradient, room)
+            return
+        self._sum(leaves[0], when, gradient, room, depth)
+        other, other_room = self._scratch_at(depth)
+        self._sum(leaves[1], when, other, other_room, depth + 1)
+        if when[1].kind != EVALUATE:
+            np.add(gradient, other, out=gradient)
+        np.add(room, other_room, out=room)
+
+    def _scratch_at(self, depth: int) -> tuple[Vector, Tail]:
+        while len(self._scratch) <= depth:
+            self._scratch.append((np.empty(self._slots.parameters, np.float32), np.zeros(self._slots.tail)))
+        return self._scratch[depth]
+
+    def _leaf(self, shard: int, course: Course, round_: Round, gradient: Vector, room: Tail) -> None:
+        room[:] = 0.0
+        weights = self._weights[round_.version % 2]
+        if round_.kind == EVALUATE:
+            self._evaluate(shard, course.split, weights, room)
+        else:
+            self._train(shard, course, round_.version, weights, gradient, room)
+
+    def _train(self, shard: int, course: Course, version: int, weights: Vector, gradient: Vector, room: Tail) -> None:
+        epoch, step = divmod(version, course.steps_per_epoch)
+        batch = self._feed.batch(shard, epoch, step)
+        tail = self._computer.gradient(weights, batch.x, batch.y, batch.weights, version, shard, gradient)
+        _write(room, tail, batch.receipt)
+
+    def _evaluate(self, shard: int, split: str, weights: Vector, room: Tail) -> None:
+        for batch in self._feed.reader(split, shard).evaluation_batches(EVALUATION_ROWS):
+            tail = self._computer.evaluate(weights, batch.x, batch.y, batch.weights)
+            room[: tail.size] += tail
+            room[room.size - 4 :] += receipt_to_limbs(batch.receipt)
+
+
+def slot_layout(blueprint: Blueprint) -> SlotLayout:
+    """The layout of a worker's slots: room for as many partial sums as there are shards."""
+    tail = blueprint.tail_room(blueprint.computer())
+    return SlotLayout(blueprint.parameters, tail, blueprint.dataset.train_plan.shards)
+
+
+def _write(room: Tail, tail: Tail, receipt: int) -> None:
+    room[: tail.size] = tail
+    room[room.size - 4 :] = receipt_to_limbs(receipt)

@@ -1,0 +1,32 @@
+"""A session: one attempt of a job, from an opening to its end, on some cluster."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from distprop.protocol.effects import Finish
+from distprop.protocol.messages import Open
+from distprop.runtime.desk import Desk
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is to be done, and the desk that keeps its books."""
+
+    opening: Open
+    desk: Desk
+
+
+class Cluster(Protocol):
+    """Runs sessions somewhere. Arrays stay inside; only small reports come out, through the desk."""
+
+    workers: int
+    servers: int
+
+    def run(self, session: Session) -> Finish:
+        """Conduct a session to its end. Raises what a role failed with."""
+
+    def interrupt(self) -> None:
+        """Ask the session to save and end. Safe to call from a signal handler."""
+
+    def close(self) -> None:
+        """End all processes and give back all memory."""
