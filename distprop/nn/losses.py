@@ -60,7 +60,7 @@ def _weigh_rows(dout: Array, weights: Array | None) -> None:
 
 
 def _softmax_cross_entropy(outputs: Array, targets: Array, weights: Array | None, dout: Array) -> float:
-    at = np.arange(len(outputs)), targets
+    at = np.arange(len(outputs)), targets.astype(np.intp, copy=False).reshape(-1)
     np.subtract(outputs, outputs.max(axis=1, keepdims=True), out=dout)  # shifted: exp cannot overflow
     shifted = dout[at].astype(np.float64)
     np.exp(dout, out=dout)
