@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import tempfile
 
 from distprop.model.trained import Model, load_folder
 
@@ -17,5 +18,7 @@ def load_model(where: str | os.PathLike[str], tracking_uri: str | None = None) -
     """
     scheme, colon, _ = os.fspath(where).partition(":/")
     if colon and scheme in FETCHERS:
-        return load_folder(importlib.import_module(FETCHERS[scheme]).fetch(os.fspath(where), tracking_uri))
+        with tempfile.TemporaryDirectory(prefix="distprop-model-") as place:
+            fetch = importlib.import_module(FETCHERS[scheme]).fetch
+            return load_folder(fetch(os.fspath(where), place, tracking_uri))
     return load_folder(where)

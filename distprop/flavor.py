@@ -1,0 +1,194 @@
+"""The MLflow flavor: a model folder as a pyfunc without pickle.
+
+MLflow copies the folder that `distprop.model.save` wrote and notes `distprop.flavor` as its loader. So the
+model loads with `mlflow.pyfunc.load_model` in a process without Ray, also where
+MLFLOW_ALLOW_PICKLE_DESERIALIZATION is false.
+"""
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop import __version__
+from distprop.data.columns import Column
+from distprop.errors import AddressError, CheckpointError
+from distprop.model.trained import Model, load_folder
+from distprop.tracking.address import absolute, resolve_uri, settle_environment
+
+PINNED = ("numpy", "pyarrow", "safetensors", "pandas")
+EXAMPLE_ROWS = 2
+UNANSWERED = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED")
+NUMBERS = {
+    "b": "boolean",
+    "i": "long",
+    "u": "long",
+    "f": "double",
+}  # NumPy's kind -> the widest of MLflow's types
+
+
+class Predictor:
+    """What `mlflow.pyfunc.load_model` wraps."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> NDArray[Any]:
+        """Labels or values (N,). params: {"output": "label" | "proba" | "raw"}, label unless told."""
+        output = (params or {}).get("output", "label")
+        if output == "proba":
+            return self.model.predict_proba(data)
+        return self.model.predict_raw(data) if output == "raw" else self.model.predict(data)
+
+
+def _load_pyfunc(path: str) -> Predictor:
+    """Called by MLflow with the folder that it copied."""
+    return Predictor(load_folder(path))
+
+
+def save_model(
+    model_folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    run_id: str | None = None,
+    model_id: str | None = None,
+) -> Path:
+    """Write the model in `model_folder` as an MLflow model into the new folder `path`.
+
+    No network is asked, nothing is imported to find requirements: they are pinned to what is installed here.
+    """
+    settle_environment()
+    import mlflow.pyfunc
+    from mlflow.models import Model as MlflowModel
+
+    model = load_folder(model_folder)
+    described = MlflowModel(run_id=run_id, model_id=model_id, model_uuid=model_id)
+    described.metadata = {"distprop_version": __version__, "digest": model.digest}
+    mlflow.pyfunc.save_model(
+        str(path),
+        loader_module="distprop.flavor",
+        data_path=str(model_folder),
+        mlflow_model=described,
+        signature=signature(model),
+        input_example=input_example(model),
+        pip_requirements=requirements(),
+    )
+    return Path(path)
+
+
+def fetch(uri: str, place: str | os.PathLike[str], tracking_uri: str | None = None) -> Path:
+    """Copy the model at `runs:/...` or `models:/...` into the folder `place`; returns where it is.
+
+    Raises AddressError where MLflow is missing or does not answer, CheckpointError where there is no such model.
+    """
+    settle_environment()
+    where = absolute(resolve_uri(tracking_uri).uri)
+    try:
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+    except ImportError as error:
+        raise AddressError("MLflow is not installed", str(error), "pip install 'distprop[mlflow]'") from error
+    try:
+        return Path(download_artifacts(uri, dst_path=os.fspath(place), tracking_uri=where, registry_uri=where))
+    except (MlflowException, OSError) as error:
+        why = " ".join(str(error).split())[:300]
+        if getattr(error, "error_code", "") in UNANSWERED:
+            raise AddressError(f"{where} does not answer", why, "start the server, or check the address") from error
+        raise CheckpointError(f"there is no model at {uri} in {where}", why, "see `distprop list`") from error
+
+
+def requirements() -> list[str]:
+    """What the model needs, pinned to what is installed here."""
+    return [f"distprop=={__version__}", *(f"{name}=={version(name)}" for name in PINNED if _installed(name))]
+
+
+def signature(model: Model) -> Any:
+    """A tensor signature, in the stored type and shape, for a single column of arrays; columns otherwise."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+    columns = model.fitted_features.columns
+    if _is_tensor(columns):
+        only = columns[0]
+        inputs = Schema([TensorSpec(np.dtype(only.dtype), (-1, *only.shape))])
+    else:
+        inputs = Schema([_column_spec(column) for column in columns])
+    params = ParamSchema([ParamSpec("output", "string", "label")])
+    return ModelSignature(inputs=inputs, outputs=_outputs(model), params=params)
+
+
+def input_example(model: Model) -> Any:
+    """A few rows as the model takes them: its metadata's `example`, else zeros and the first words it knows.
+
+    In the metadata: column -> list of values. Returns an array or a pandas frame.
+    """
+    columns = model.fitted_features.columns
+    rows = model.metadata.get("example") or {}
+    values = {column.name: _example(model, column, rows.get(column.name)) for column in columns}
+    if _is_tensor(columns):
+        return values[columns[0].name]
+    import pandas as pd
+
+    return pd.DataFrame({name: list(found) if found.ndim > 1 else found for name, found in values.items()})
+
+
+def _example(model: Model, column: Column, rows: Any) -> NDArray[Any]:
+    if column.kind == "text":
+        return np.asarray(rows if rows is not None else [_known_word(model, column)] * EXAMPLE_ROWS, dtype=object)
+    dtype = np.dtype(column.dtype)
+    if column.kind == "number":  # widened as in the signature
+        dtype = np.dtype({"b": np.bool_, "f": np.float64}.get(dtype.kind, np.int64))
+    if rows is None:
+        return np.zeros((EXAMPLE_ROWS, *column.shape), dtype)
+    if column.missing:
+        dtype = np.dtype(np.float64)
+    return np.asarray(rows, dtype).reshape(len(rows), *column.shape)
+
+
+def _known_word(model: Model, column: Column) -> str:
+    for feature in model.fitted_features.features:
+        for transform in feature.transforms:
+            words = transform.settings.get("values") or ()
+            if feature.column.name == column.name and words:
+                return str(words[0])
+    return ""
+
+
+def _is_tensor(columns: tuple[Column, ...]) -> bool:
+    return len(columns) == 1 and columns[0].kind == "list"
+
+
+def _column_spec(column: Column) -> Any:
+    from mlflow.types import ColSpec
+    from mlflow.types.schema import Array, DataType
+
+    if column.kind == "text":
+        return ColSpec(DataType.string, column.name)
+    kind = "double" if column.missing else NUMBERS[np.dtype(column.dtype).kind]
+    numbers: Any = DataType[kind]
+    for _ in column.shape:
+        numbers = Array(numbers)
+    return ColSpec(numbers, column.name)
+
+
+def _outputs(model: Model) -> Any:
+    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import DataType
+
+    if not hasattr(model, "classes_"):
+        wide = model.network.output_shape[1:] if model.network.output_shape == (1,) else model.network.output_shape
+        return Schema([TensorSpec(np.dtype(np.float32), (-1, *wide))])
+    labels = model.classes_
+    if labels.dtype.kind not in "biuf":
+        return Schema([ColSpec(DataType.string)])
+    return Schema([TensorSpec(labels.dtype, (-1,))])
+
+
+def _installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False

@@ -1,0 +1,118 @@
+"""Where runs are kept: which address is meant, and whether somebody answers there."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distprop.errors import AddressError
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+SQLITE = "sqlite:///"
+SQLITE_MAGIC = b"SQLite format 3\0"
+
+# Set before MLflow is imported, over nothing that the user has set.
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the default blocks for four minutes; we back off on our own
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # a uv.lock in the current folder says nothing about the model
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Address(NamedTuple):
+    """A tracking address and who named it."""
+
+    uri: str
+    source: str
+
+
+def resolve_uri(config_uri: str | None) -> Address:
+    """The address in force: flag or config, else `MLFLOW_TRACKING_URI`, else a SQLite file in this folder."""
+    if config_uri:
+        return Address(config_uri, "tracking.uri")
+    from_environment = os.environ.get("MLFLOW_TRACKING_URI")
+    if from_environment:
+        return Address(from_environment, "MLFLOW_TRACKING_URI")
+    return Address(DEFAULT_URI, "embedded")
+
+
+def absolute(uri: str) -> str:
+    """The same address, whatever folder it is later used from."""
+    path = _sqlite_path(uri)
+    return uri if path is None else SQLITE + str(path.absolute())
+
+
+def settle_environment() -> None:
+    """Make MLflow quiet and quick to give up; call before MLflow is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def make_client(uri: str) -> Any:
+    """An MLflow client for `uri`; imports MLflow (2-4 s) and leaves its global state alone.
+
+    Raises AddressError where MLflow is not installed.
+    """
+    settle_environment()
+    try:
+        from mlflow.tracking import MlflowClient
+    except ImportError as error:
+        raise AddressError(
+            "MLflow is not installed", str(error), "pip install 'distprop[mlflow]', or set `tracking: off`"
+        ) from error
+    return MlflowClient(tracking_uri=absolute(uri))
+
+
+def preflight(uri: str) -> None:
+    """Make the call that training would make first; seconds, not minutes. A SQLite file is only looked at.
+
+    Raises AddressError where nobody answers, or where a store cannot be made.
+    """
+    path = _sqlite_path(uri)
+    if path is not None:
+        return _check_file(path)
+    client = make_client(uri)
+    try:
+        client.search_experiments(max_results=1)
+    except Exception as error:
+        raise AddressError(f"the tracking server at {uri} does not answer", _short(error), _advice(error)) from error
+    return None
+
+
+def _check_file(path: Path) -> None:
+    folder = path.absolute().parent
+    if not os.access(folder, os.W_OK):
+        raise AddressError(
+            f"the tracking store {path} cannot be made",
+            f"{folder} is not writable" if folder.is_dir() else f"{folder} does not exist",
+            "make the folder, or give another `tracking.uri`",
+        )
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
+                return
+        raise AddressError(f"{path} is no SQLite file", "it begins differently", "give another `tracking.uri`")
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    """The file of a SQLite address; None for any other address and for one with options."""
+    if not uri.startswith(SQLITE) or "?" in uri or uri == SQLITE:
+        return None
+    return Path(uri.removeprefix(SQLITE))
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _advice(error: Exception) -> str:
+    if "403" in str(error):
+        return "the server refuses this host name: start it with --allowed-hosts, or check the token"
+    if "401" in str(error):
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    return "start the server, or correct `tracking.uri` or MLFLOW_TRACKING_URI"

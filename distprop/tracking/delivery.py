@@ -1,0 +1,170 @@
+"""Takes records out of a spool and to the server, in order and once, in a thread of its own."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from threading import Event as Flag
+from threading import Thread
+from typing import Any
+
+from distprop.tracking.spool import Line, Record, Spool
+from distprop.tracking.store import Point, Refused, Run, Store
+
+RECORDS_AT_ONCE = 500
+POINTS_AT_ONCE = 1000
+MERGED = ("points", "tags")
+SHORTEST_PAUSE = 0.25  # seconds between requests, so that many steps share one
+REST = 2.0  # pause this many times as long as sending took: training shares the interpreter with us
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds of back-off
+
+_log = logging.getLogger("distprop")
+
+
+class Delivery:
+    """Delivers one spool to one store."""
+
+    def __init__(self, spool: Spool, store: Store) -> None:
+        self.spool, self._store = spool, store
+        self.away: str = ""  # why the server could not be reached, when last tried; empty while it answers
+        self.ready = Flag()
+        self._run: Run | None = None
+        self._steps: dict[str, int] = {}  # metric -> last step that the run has
+        self._wake, self._closing = Flag(), Flag()
+        self._thread = Thread(target=self._loop, name="distprop-tracking", daemon=True)
+        self._did: dict[str, Callable[[str, Record], None]] = {
+            "params": lambda run, record: store.params(run, record["params"]),
+            "inputs": lambda run, record: store.inputs(run, record["datasets"]),
+            "text": lambda run, record: store.text(run, record["name"], record["text"]),
+            "picture": store.picture,
+            "model": self._log_model,
+            "link": lambda run, record: store.link(run, self.spool.delivered.model_uri, _points(record["points"])),
+            "end": lambda run, record: store.end(run, record["status"], record["time"]),
+        }
+
+    def start(self) -> None:
+        """Begin to deliver in the background."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there is something new in the spool."""
+        self._wake.set()
+
+    def finish(self, timeout: float) -> bool:
+        """Deliver what is left, for at most `timeout` seconds; where nobody answers, one last try. True if all went."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return self.spool.empty
+
+    @property
+    def stuck(self) -> bool:
+        """The thread is still in the middle of a request."""
+        return self._thread.is_alive()
+
+    def deliver_some(self) -> bool:
+        """Send the next records, those that fit into one request; False when nothing is left.
+
+        Raises whatever the store raises where it is away; the records stay in the spool.
+        """
+        run = self._connect()
+        lines = list(self.spool.pending(RECORDS_AT_ONCE))
+        if lines:
+            self._send(run, _request(lines))
+        return bool(lines)
+
+    def _loop(self) -> None:
+        wait = FIRST_WAIT
+        while True:
+            began = time.monotonic()
+            try:
+                more = self.deliver_some()
+            except Exception as error:
+                if not self.away:
+                    _log.warning("tracking is away, points are kept on disk in %s: %s", self.spool.folder, error)
+                self.away = str(error) or type(error).__name__
+                if self._closing.is_set():
+                    return
+                self._closing.wait(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+                continue
+            self.away, wait = "", FIRST_WAIT
+            if not more and self._closing.is_set():
+                return
+            self._rest(more, time.monotonic() - began)
+
+    def _rest(self, more: bool, spent: float) -> None:
+        if not more:
+            self._wake.wait()
+            self._wake.clear()
+        self._closing.wait(max(SHORTEST_PAUSE, REST * spent))
+
+    def _connect(self) -> Run:
+        if self._run is None:
+            known = self.spool.delivered.run_id or self.spool.job.run_id
+            self._run = self._store.connect(self.spool.job, known)
+            self.spool.remember(run_id=self._run.run_id)
+            self.ready.set()
+        return self._run
+
+    def _send(self, run: Run, lines: Sequence[Line]) -> None:
+        records, steps = self._new(run, lines)
+        try:
+            self._perform(run.run_id, records)
+        except Refused as refusal:
+            if len(lines) > 1:  # find out which one it is; the others are delivered
+                for line in lines:
+                    self._send(run, [line])
+                return
+            _log.warning("tracking lost a record of kind %s: %s", lines[0].record["kind"], refusal)
+            self.spool.acknowledge(lines[0].end, 1, refused=1)
+            return
+        self._steps = steps
+        self.spool.acknowledge(lines[-1].end, len(lines), ended=lines[-1].record["kind"] == "end")
+
+    def _perform(self, run_id: str, records: Sequence[Record]) -> None:
+        if records and records[0]["kind"] in MERGED:
+            points = [point for record in records for point in _points_of(record)]
+            tags = {name: value for record in records for name, value in record.get("tags", {}).items()}
+            self._store.log(run_id, points, tags)
+        elif records:
+            self._did[records[0]["kind"]](run_id, records[0])
+
+    def _log_model(self, run_id: str, record: Record) -> None:
+        uri = self._store.model(run_id, record["folder"], record["version"], record["digest"])
+        self.spool.remember(model_uri=uri)
+
+    def _new(self, run: Run, lines: Sequence[Line]) -> tuple[list[Record], dict[str, int]]:
+        """Records that the run does not have, and its last steps with them.
+
+        Steps are replayed after a resume or a rollback: the run has them already, with other times.
+        """
+        steps, new = dict(self._steps), []
+        for line in lines:
+            metric, step = line.record.get("once"), line.record.get("step", 0)
+            if metric is not None:
+                if metric not in steps:
+                    steps[metric] = self._store.last_step(run.run_id, metric) if run.existed else -1
+                if step <= steps[metric]:
+                    continue
+                steps[metric] = step
+            new.append(line.record)
+        return new, steps
+
+
+def _request(lines: Sequence[Line]) -> Sequence[Line]:
+    """The first records that one request can carry: points and tags together, any other kind alone."""
+    points = 0
+    for count, line in enumerate(lines):
+        points += len(line.record.get("metrics", ()))
+        if line.record["kind"] not in MERGED or (count and points > POINTS_AT_ONCE):
+            return lines[: max(1, count)]
+    return lines
+
+
+def _points_of(record: Record) -> list[Point]:
+    return [Point(name, value, record["time"], record["step"]) for name, value in record.get("metrics", {}).items()]
+
+
+def _points(rows: Any) -> list[Point]:
+    return [Point(*row) for row in rows]

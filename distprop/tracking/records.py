@@ -1,0 +1,203 @@
+"""Events as records of a spool: what a run shall show, in the order it happened. Pure: no clock, no disk, no server."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from distprop.events import (
+    Checkpointed,
+    CheckpointFailed,
+    DatasetUsed,
+    EpochEnded,
+    Evaluated,
+    Event,
+    HostSampled,
+    ModelSaved,
+    RunEnded,
+    RunStarted,
+    ServerLost,
+    StepEnded,
+    WorkerJoined,
+    WorkerLost,
+)
+from distprop.tracking.curves import Curves, Timings, points, window
+from distprop.tracking.naming import MOST_DIGEST, MOST_PARAM, MOST_TAG, cut, legal_name, portions
+from distprop.tracking.spool import Record
+
+MLFLOW_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+PARAMS_A_REQUEST = 100
+CONFIG_FILE = "job.yaml"
+COUNTED = {
+    WorkerJoined: "faults/workers_joined",
+    WorkerLost: "faults/workers_lost",
+    ServerLost: "faults/servers_lost",
+    CheckpointFailed: "faults/checkpoints_failed",
+}
+
+
+class Recorder:
+    """Turns a job's events into records. Remembers the version, the last value of each metric, and the receipts."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._curves, self._timings = Curves(1), Timings()
+        self._latest: dict[str, tuple[float, int, int]] = {}  # metric -> value, time, step
+        self._counts: Counter[str] = Counter()
+        self._receipts: Counter[str] = Counter()
+        self._picture: Evaluated | None = None
+
+    def records(self, event: Event) -> list[Record]:
+        """What to record of this event; none for an event of a kind that we do not know."""
+        self._version = max(self._version, getattr(event, "version", 0))
+        match event:
+            case RunStarted():
+                made = self._started(event)
+            case StepEnded():
+                made = self._curves.add(event) + self._timings.add(event)
+            case EpochEnded():
+                made = self._epoch(event)
+            case Evaluated():
+                made = self._evaluated(event)
+            case HostSampled():
+                figures = {f"system/{event.host}/{name}": value for name, value in event.figures.items()}
+                made = [points(self._version, event.time, figures)]
+            case Checkpointed():
+                made = [tags({"distprop.last_checkpoint": event.path, "distprop.version": str(event.version)})]
+            case ModelSaved():
+                made = [_model(event), tags({"distprop.digest": event.digest})]
+            case RunEnded():
+                made = self._ended(event)
+            case _:
+                made = self._counted(event)
+        self._remember(made)
+        return made
+
+    def _remember(self, made: list[Record]) -> None:
+        for record in made:
+            if record["kind"] == "points":
+                at = (record["time"], record["step"])
+                self._latest.update({name: (value, *at) for name, value in record["metrics"].items()})
+
+    def _started(self, event: RunStarted) -> list[Record]:
+        self._curves = Curves(window(event.last_version))
+        params = {legal_name(name): cut(str(value), MOST_PARAM) for name, value in event.params.items()}
+        sizes = {
+            "distprop.workers": str(event.workers),
+            "distprop.servers": str(event.servers),
+            "distprop.parameters": str(event.parameters),
+            "distprop.steps_per_epoch": str(event.steps_per_epoch),
+            "distprop.last_version": str(event.last_version),
+        }
+        made: list[Record] = [{"kind": "params", "params": piece} for piece in portions(params, PARAMS_A_REQUEST)]
+        made += [tags(piece) for piece in portions({**sizes, **event.tags}, PARAMS_A_REQUEST)]
+        made.append({"kind": "text", "name": CONFIG_FILE, "text": event.config})
+        if event.datasets:
+            made.append({"kind": "inputs", "datasets": [_dataset(used) for used in event.datasets]})
+        return made
+
+    def _epoch(self, event: EpochEnded) -> list[Record]:
+        """Every epoch of the same data has the same receipt: one tag says so, and any other one gets its own."""
+        self._receipts[event.receipt] += 1
+        first = next(iter(self._receipts))
+        named = {"distprop.receipt": first, "distprop.epochs_proven": str(self._receipts[first])}
+        if event.receipt != first:
+            named[f"distprop.receipt.epoch_{event.epoch}"] = event.receipt
+        done = {"epoch": float(event.epoch + 1), "epoch_rows": float(event.rows)}
+        return [points(event.version, event.time, done, once="epoch"), tags(named)]
+
+    def _evaluated(self, event: Evaluated) -> list[Record]:
+        if (event.confusion or event.scatter) and _shows_more(event, self._picture):
+            self._picture = event
+        metrics = dict(event.metrics)
+        if not metrics:
+            return []
+        return [points(event.version, event.time, metrics, once=legal_name(next(iter(metrics))))]
+
+    def _counted(self, event: Event) -> list[Record]:
+        name = COUNTED.get(type(event))
+        if name is None:
+            return []
+        self._counts[name] += 1
+        return [points(self._version, event.time, {name: float(self._counts[name])})]
+
+    def _ended(self, event: RunEnded) -> list[Record]:
+        told = {
+            "distprop.status": event.status,
+            "distprop.why": event.why,
+            "distprop.digest": event.digest or "",
+        }
+        named = {name: value for name, value in told.items() if value}
+        made = self._curves.flush() + self._timings.flush()
+        self._remember(made)
+        made += [tags(piece) for piece in portions({**named, **event.tags}, PARAMS_A_REQUEST)]
+        made.append({"kind": "link", "points": self._final(event)})
+        made.append({"kind": "picture", "picture": "curves"})
+        if self._picture is not None:
+            made.append(_picture(self._picture))
+        made.append(end(event.status, event.time))
+        return made
+
+    def _final(self, event: RunEnded) -> list[tuple[str, float, int, int]]:
+        """The final metrics as points: one that the run already has is given as it was, so that it is there once."""
+        now = (round(event.time * 1000), event.version)
+        final = []
+        for metric, value in event.metrics.items():
+            name = legal_name(metric)
+            known = self._latest.get(name)
+            final.append((name, *known) if known and known[0] == value else (name, float(value), *now))
+        return final
+
+
+def tags(values: Mapping[str, str]) -> Record:
+    """A record of tags; may be sent again, the last one counts."""
+    return {
+        "kind": "tags",
+        "tags": {legal_name(name): cut(str(value), MOST_TAG) for name, value in values.items()},
+    }
+
+
+def end(status: str, time: float) -> Record:
+    """The last record of a run."""
+    return {"kind": "end", "status": MLFLOW_STATUS[status], "time": round(time * 1000)}
+
+
+def _dataset(used: DatasetUsed) -> dict[str, Any]:
+    return {
+        "split": used.split,
+        "name": used.name,
+        "source": used.source,
+        "digest": used.digest[:MOST_DIGEST],
+        "rows": used.rows,
+        "columns": dict(used.columns),
+    }
+
+
+def _model(event: ModelSaved) -> Record:
+    return {"kind": "model", "folder": event.path, "version": event.version, "digest": event.digest}
+
+
+def _shows_more(event: Evaluated, than: Evaluated | None) -> bool:
+    """The test split tells most; of the others the best evaluation, else the last."""
+    if than is None or event.split == "test":
+        return True
+    return than.split != "test" and (event.best or not than.best)
+
+
+def _picture(event: Evaluated) -> Record:
+    if event.confusion is not None:
+        rows = [list(row) for row in event.confusion]
+        return {
+            "kind": "picture",
+            "picture": "confusion",
+            "split": event.split,
+            "counts": rows,
+            "classes": list(event.classes),
+        }
+    counts = [list(row) for row in event.scatter or ()]
+    return {
+        "kind": "picture",
+        "picture": "scatter",
+        "split": event.split,
+        "counts": counts,
+        "range": list(event.scatter_range or (0.0, float(len(counts)))),
+    }

@@ -1,0 +1,202 @@
+"""A queue on disk between a job and the tracking server: what was appended survives the process, and is delivered once.
+
+    FOLDER/job.json       where the run belongs: address, experiment, name, token
+    FOLDER/records.jsonl  one record a line, only ever appended to
+    FOLDER/state.json     how far delivery came (bytes), and what the server answered: run id, model address
+    FOLDER/files/         what must outlive the process until it is delivered, such as the model
+
+One thread appends, another reads and acknowledges. The file is the queue: memory stays small, however long the
+server is away.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from distprop.errors import CheckpointError
+
+RECORDS, STATE, JOB, FILES = "records.jsonl", "state.json", "job.json", "files"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SpoolJob:
+    """Where a spool's records belong. `token` names the job before the server gave it a run id."""
+
+    uri: str
+    experiment: str
+    run_name: str
+    token: str
+    started: int  # milliseconds since the epoch
+    run_id: str | None = None  # of the run to go on with
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """How far delivery came: all records before `offset` bytes are with the server, or were refused by it."""
+
+    offset: int = 0
+    records: int = 0
+    refused: int = 0
+    run_id: str | None = None
+    model_uri: str | None = None
+    ended: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Line(NamedTuple):
+    """A record and where its line ends."""
+
+    record: Record
+    end: int
+
+
+class Spool:
+    """One job's queue in `folder`; holds the folder's lock as long as it is open."""
+
+    def __init__(self, folder: Path, job: SpoolJob, file: BinaryIO, delivered: Delivered) -> None:
+        self.folder, self.job = folder, job
+        self._file, self._reader = file, (folder / RECORDS).open("rb")
+        self.delivered = delivered
+        self.size = file.tell()
+        self.records = delivered.records + sum(1 for _ in self.pending())
+
+    @classmethod
+    def create(cls, folder: Path, job: SpoolJob) -> "Spool":
+        """A new spool in a folder that does not exist yet."""
+        folder.mkdir(parents=True)
+        _write(folder / JOB, asdict(job))
+        return cls(folder, job, _locked(folder), Delivered())
+
+    @classmethod
+    def open(cls, folder: Path) -> "Spool":
+        """An existing spool, with what its last process left undelivered.
+
+        Raises CheckpointError where there is none or where a running job holds it.
+        """
+        try:
+            job = SpoolJob(**json.loads((folder / JOB).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{folder} is no spool of a run",
+                str(error),
+                "`distprop sync` takes a run's id or its spool's folder",
+            ) from error
+        file = _locked(folder)
+        _drop_torn_line(file)
+        return cls(folder, job, file, _read_state(folder / STATE))
+
+    def append(self, record: Record) -> None:
+        """Add a record at the end; with the operating system when this returns, so the process may die."""
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        self._file.write(line)
+        self.size += len(line)
+        self.records += 1
+        self._file.flush()
+
+    def pending(self, most: int | None = None) -> Iterator[Line]:
+        """Records not acknowledged, oldest first, at most `most`. A line still being written is left."""
+        end = self.delivered.offset
+        self._reader.seek(end)
+        for count, line in enumerate(self._reader):
+            if not line.endswith(b"\n") or count == most:
+                return
+            end += len(line)
+            yield Line(json.loads(line), end)
+
+    @property
+    def empty(self) -> bool:
+        """Everything is delivered."""
+        return self.delivered.offset >= self.size
+
+    def acknowledge(self, offset: int, records: int, *, refused: int = 0, ended: bool = False) -> None:
+        """The next `records` records, up to byte `offset`, need not be sent again."""
+        self.remember(
+            offset=offset,
+            records=self.delivered.records + records,
+            refused=self.delivered.refused + refused,
+            ended=self.delivered.ended or ended,
+        )
+
+    def remember(self, **changes: Any) -> None:
+        """Note what the server answered."""
+        self.delivered = replace(self.delivered, **changes)
+        _write(self.folder / STATE, asdict(self.delivered))
+
+    def keep(self, folder: Path, name: str) -> Path:
+        """A copy of `folder` under files/, by hard links where the disk allows it: it costs nothing."""
+        target = self.folder / FILES / name
+        if not target.exists():
+            shutil.copytree(folder, target, copy_function=_link_or_copy)
+        return target
+
+    def close(self, *, remove: bool = False) -> None:
+        """Release the lock; `remove` when nothing is left to deliver."""
+        self._reader.close()
+        self._file.close()
+        if remove:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):  # others' spools are in it
+                self.folder.parent.rmdir()
+
+
+def find(spool_dir: Path, name: str) -> Path | None:
+    """The spool under `spool_dir` that belongs to a run id or token; None where everything was delivered."""
+    for job in sorted(spool_dir.glob(f"*/{JOB}")):
+        described = json.loads(job.read_text(encoding="utf-8"))
+        known = {described["token"], described["run_id"], _read_state(job.parent / STATE).run_id}
+        if name in known:
+            return job.parent
+    return None
+
+
+def _locked(folder: Path) -> BinaryIO:
+    file = (folder / RECORDS).open("ab+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise CheckpointError(
+            f"the spool {folder} is in use", "a running job writes to it", "wait until that job has ended"
+        ) from error
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """A process that died while it wrote leaves half a line; nobody was told that it was kept."""
+    end = file.tell()
+    file.seek(max(0, end - 1))
+    if end and file.read(1) != b"\n":
+        file.seek(0)
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
+    file.seek(0, os.SEEK_END)
+
+
+def _read_state(path: Path) -> Delivered:
+    try:
+        return Delivered(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Delivered()
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:
+        return str(shutil.copy2(source, target))
+    return target
