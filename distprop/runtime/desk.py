@@ -60,6 +60,7 @@ class Desk:
     sealed: list[int] = field(default_factory=list)
     steps: int = 0
     rows: int = 0
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self._computer = self.blueprint.computer()
@@ -99,6 +100,7 @@ class Desk:
         epoch = gathered.round.version // self.course.steps_per_epoch
         figures = {name: value for name, value in self.metrics.items() if not name.startswith(("valid/", "test/"))}
         seconds, self._last_time = now - self._last_time, now
+        self.seconds += seconds if self.steps > 1 else 0.0  # the first step waits for processes to start
         self.emit(events.StepEnded(now, version, epoch, figures, rows, seconds, 0.0))
         self._require_finite(version)
         receipt = (self.cursor.receipt + limbs_to_receipt(tail[-LIMBS:])) % MODULUS

@@ -1,7 +1,8 @@
-"""A cluster in one process: no Ray, no threads but read-ahead. For debuggers, tests, tiny jobs; the reference of all."""
+"""A cluster in one process, without Ray: for debuggers, tests and tiny jobs; the reference that all others must equal."""
 
 from collections.abc import Sequence
 
+from distprop.errors import PlannedFault
 from distprop.protocol import coordinator, messages, server, worker
 from distprop.protocol.effects import Finish, Send
 from distprop.protocol.messages import COORDINATOR, Address
@@ -43,7 +44,17 @@ class InlineCluster:
         self._scheduler.deliver(Send(Address("server", home), messages.Joined(me, home)))
         return me
 
-    def kill(self, me: int) -> None:
+    def replace(self, server: int) -> None:
+        """A new worker in the place of one that is gone."""
+        self.join(server)
+
+    def kill_server(self, index: int) -> None:
+        """Refused: inline, a server's end is the end of the process."""
+        raise PlannedFault(
+            f"server {index} cannot be killed inline", "all servers are one process", "rehearse this fault on Ray"
+        )
+
+    def kill_worker(self, me: int) -> None:
         """End a worker without warning; its server notices."""
         role = self._scheduler.roles.pop(Address("worker", me), None)
         if role is not None:

@@ -25,6 +25,15 @@ class Cluster(Protocol):
     def run(self, session: Session) -> Finish:
         """Conduct a session to its end. Raises what a role failed with."""
 
+    def replace(self, server: int) -> None:
+        """Start a worker on the host of `server`, in the place of one that is gone."""
+
+    def kill_worker(self, index: int) -> None:
+        """Rehearse the loss of the `index`-th worker."""
+
+    def kill_server(self, index: int) -> None:
+        """Rehearse the loss of the `index`-th server."""
+
     def interrupt(self) -> None:
         """Ask the session to save and end. Safe to call from a signal handler."""
 

@@ -1,0 +1,126 @@
+"""From a job to what the protocol and the runtime need of it: a blueprint, a course, the criteria."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distprop.config import Job, expand, named, with_layers
+from distprop.data.dataset import Dataset, prepare
+from distprop.data.survey import SurveyMap
+from distprop.nn.leaf import require_outputs
+from distprop.nn.losses import build_loss
+from distprop.nn.metrics import build_metrics
+from distprop.protocol.course import Course
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.judge import Criteria
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A job that was checked against its data, ready to run anywhere."""
+
+    job: Job  # its model as a list of layers
+    blueprint: Blueprint
+    course: Course
+    criteria: Criteria
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data."""
+        return self.blueprint.dataset
+
+
+def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
+    """Open and survey the data, build the network on its shapes. Raises UserError for whatever does not fit."""
+    loss = build_loss(job.loss)
+    build_metrics(job.metrics, loss.task)
+    data = data_settings(job)
+    dataset = prepare(data, job.seed, loss.task, declared_outputs(job.model), survey_map)
+    job = with_layers(job, dataset.input_shape, dataset.targets.outputs)
+    last = last_version(job, dataset.train_plan.steps_per_epoch)
+    blueprint = make_blueprint(job, dataset, last)
+    classes = dataset.targets.classes
+    require_outputs(blueprint.network, loss, len(classes) if classes is not None else dataset.targets.outputs)
+    _ = blueprint.optimizer  # built here, so that what is wrong with it is said before anything starts
+    return Assembly(job, blueprint, make_course(job, blueprint), make_criteria(job))
+
+
+def data_settings(job: Job) -> dict[str, Any]:
+    """The job's `data` section with its variables expanded."""
+    settings = job.data.model_dump(mode="json")
+    return {key: _expanded(value) if key in ("train", "valid", "test") else value for key, value in settings.items()}
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, str):
+        return expand(value)
+    return [expand(one) for one in value] if isinstance(value, list) else value
+
+
+def declared_outputs(model: Any) -> int | None:
+    """The width of a model's last dense layer, where the job says it in so many words."""
+    if isinstance(model, str):
+        return None
+    for spec in reversed(model):
+        name, settings = named(spec)
+        if name == "dense":
+            width = settings.get("width") if isinstance(settings, Mapping) else settings
+            return width if isinstance(width, int) else None
+    return None
+
+
+def last_version(job: Job, steps_per_epoch: int) -> int:
+    """Updates in the whole job."""
+    if job.train.steps is not None:
+        return job.train.steps
+    assert job.train.epochs is not None, "a job has steps or epochs"
+    return max(1, round(job.train.epochs * steps_per_epoch))
+
+
+def make_blueprint(job: Job, dataset: Dataset, last: int) -> Blueprint:
+    """The recipe made ready."""
+    layers: Sequence[Any] = job.model if not isinstance(job.model, str) else ()
+    return Blueprint(
+        layers=tuple(layers),
+        loss_spec=job.loss,
+        metric_names=job.metrics,
+        optimizer_name=job.optimizer.name,
+        optimizer_settings=job.optimizer.settings,
+        clip_norm=job.optimizer.clip_norm,
+        seed=job.seed,
+        last=last,
+        dataset=dataset,
+    )
+
+
+def make_course(job: Job, blueprint: Blueprint) -> Course:
+    """Which rounds the training has."""
+    plan, valid = blueprint.dataset.train_plan, blueprint.dataset.valid_plan
+    every, save = job.train.evaluate_every, job.checkpoint.every
+    return Course(
+        steps=tuple(plan.steps(shard) for shard in range(plan.shards)),
+        last=blueprint.last,
+        held_out=tuple(valid.shard_rows(shard) > 0 for shard in range(valid.shards)) if valid else (),
+        evaluate_every=every.steps(plan.steps_per_epoch) if every else 0,
+        save_every=save.steps(plan.steps_per_epoch) if save else 0,
+        clips=job.optimizer.clip_norm is not None,
+    )
+
+
+def test_course(course: Course, dataset: Dataset, version: int) -> Course:
+    """One evaluation of the test rows at `version`, and nothing else."""
+    plan = dataset.test_plan
+    assert plan is not None, "asked for where there are test rows"
+    held_out = tuple(plan.shard_rows(shard) > 0 for shard in range(plan.shards))
+    return Course(course.steps, version, held_out, keeps=False, split="test")
+
+
+def make_criteria(job: Job) -> Criteria:
+    """What the job watches."""
+    stopping = job.train.early_stopping
+    return Criteria(
+        keep_best=job.checkpoint.keep_best,
+        stop_metric=stopping.metric if stopping else None,
+        patience=stopping.patience if stopping else 0,
+        min_delta=stopping.min_delta if stopping else 0.0,
+    )

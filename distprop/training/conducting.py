@@ -1,0 +1,162 @@
+"""A training from its first event to its last: sessions on a cluster, the kept model, the result."""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from distprop import checkpoint, events
+from distprop.errors import DistpropError, TrainingError
+from distprop.model import Model
+from distprop.numerics.fingerprint import Fingerprint
+from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
+from distprop.protocol.effects import Finish
+from distprop.protocol.messages import Open
+from distprop.runtime.desk import Desk, Papers
+from distprop.runtime.judge import Criteria, best_version
+from distprop.runtime.session import Cluster, Session
+from distprop.training.assembling import Assembly, test_course
+from distprop.training.interrupting import Interrupts
+from distprop.training.starting import StartingPoint
+
+Emit = Callable[[events.Event], None]
+
+
+@dataclass
+class Conductor:
+    """Runs the sessions of one training on `cluster` and tells `emit` what happens."""
+
+    assembly: Assembly
+    cluster: Cluster
+    papers: Papers
+    fingerprint: Fingerprint
+    emit: Emit
+    interrupts: Interrupts
+    tags: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 0
+
+    def run(self, start: StartingPoint) -> "Outcome":
+        """Train from `start` to the end, test the kept version, hand over its model."""
+        self.emit(self._run_started(start))
+        desk = self._desk(self.assembly.course, start)
+        version = start.version
+        if not start.finished:
+            ended = self._session(desk, Round(start.version, TRAIN), start.path, start.factor)
+            version = ended.version
+            if ended.interrupted:
+                return Outcome("interrupted", version, dict(desk.metrics), None, desk.steps, desk.rows, desk.seconds)
+        best = best_version(self.assembly.criteria, desk.history)
+        kept = version if best is None else best
+        metrics = {**desk.metrics, **self._test(kept)}
+        model = self._model(kept, metrics)
+        return Outcome("finished", version, metrics, model, desk.steps, desk.rows, desk.seconds)
+
+    def _session(self, desk: Desk, first: Round, source: str | None, factor: float) -> Finish:
+        opening = Open(self.attempt, desk.course, first, self.cluster.servers, source, factor)
+        self.attempt += 1
+        self.interrupts.attend(self.cluster.interrupt)
+        ended = self.cluster.run(Session(opening, desk))
+        if ended.error is not None:
+            raise ended.error
+        return ended
+
+    def _desk(self, course: Course, start: StartingPoint) -> Desk:
+        return Desk(
+            blueprint=self.assembly.blueprint,
+            course=course,
+            criteria=self.assembly.criteria,
+            papers=self.papers,
+            emit=self.emit,
+            clock=time.time,
+            replace=self.cluster.replace,
+            history=list(start.history),
+            cursor=start.cursor,
+            factor=start.factor,
+            metrics=dict(start.metrics),
+        )
+
+    def _test(self, kept: int) -> dict[str, float]:
+        """The test metrics of the kept version; none without test rows."""
+        if self.assembly.dataset.test_plan is None:
+            return {}
+        course = test_course(self.assembly.course, self.assembly.dataset, kept)
+        desk = self._desk(course, StartingPoint(version=kept))
+        desk.criteria = Criteria()
+        self._session(desk, Round(kept, EVALUATE), self._path(kept), 1.0)
+        return dict(desk.metrics)
+
+    def _path(self, version: int) -> str:
+        return checkpoint.version_path(self.papers.folder, version)
+
+    def _model(self, kept: int, metrics: Mapping[str, float]) -> Model:
+        """The kept version's weights with everything that turns rows into predictions."""
+        try:
+            weights = checkpoint.open_checkpoint(self._path(kept)).weights()
+        except DistpropError as error:
+            raise TrainingError(
+                f"the weights of version {kept} were not kept",
+                f"its checkpoint could not be written: {error.what}",
+                "make room in `checkpoint.dir`, then `distprop resume` this run",
+            ) from error
+        blueprint, dataset = self.assembly.blueprint, self.assembly.dataset
+        return Model(
+            layers=blueprint.network.specs,
+            input_shape=dataset.input_shape,
+            flat=weights,
+            features=dataset.features.to_json(),
+            targets=dataset.targets.to_json(),
+            loss=blueprint.loss.name,
+            metadata={
+                "name": self.assembly.job.name,
+                "version": kept,
+                "recipe": self.papers.recipe,
+                "fingerprint": self.fingerprint.plain(),
+                "metrics": dict(metrics),
+            },
+        )
+
+    def _run_started(self, start: StartingPoint) -> events.RunStarted:
+        course, dataset, job = self.assembly.course, self.assembly.dataset, self.assembly.job
+        return events.RunStarted(
+            time=time.time(),
+            name=job.tracking.run_name or job.name,
+            params=job.flat(),
+            tags=dict(self.tags),
+            config=job.to_yaml(),
+            datasets=tuple(events.DatasetUsed(**_as_written(one, job)) for one in dataset.used()),
+            version=start.version,
+            last_version=course.last,
+            steps_per_epoch=course.steps_per_epoch,
+            rows_per_epoch=dataset.train_plan.rows,
+            parameters=self.assembly.blueprint.parameters,
+            workers=self.cluster.workers,
+            servers=self.cluster.servers,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the sessions ended."""
+
+    status: events.Status
+    version: int
+    metrics: dict[str, float]
+    model: Model | None
+    steps: int  # in this process; a resumed job had others before
+    rows: int
+    seconds: float  # between the first step and the last
+
+
+def _as_written(used: Mapping[str, Any], job: Any) -> dict[str, Any]:
+    """A split's record with its source as the job has it: `${VAR}` unexpanded."""
+    written = getattr(job.data, used["split"])
+    source = (
+        written if isinstance(written, str) else ", ".join(written) if isinstance(written, tuple) else used["source"]
+    )
+    return {**used, "source": source}
+
+
+def new_name() -> str:
+    """A name for what a job without a key leaves on disk."""
+    return uuid.uuid4().hex[:12]

@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM: the first asks the job to save and end, the second ends it."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupts:
+    """While in force, signals and `ask` reach whoever attends. Signals only where this is the main thread."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._attend: Callable[[], None] | None = None
+        self._before: dict[int, Any] = {}
+
+    def attend(self, interrupt: Callable[[], None]) -> None:
+        """Call `interrupt` when the job is asked to end; at once where it was asked before."""
+        self._attend = interrupt
+        if self.asked:
+            interrupt()
+
+    def ask(self) -> None:
+        """Ask the job to save and end."""
+        self.asked = True
+        if self._attend is not None:
+            self._attend()
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what Python passes
+        if self.asked:
+            raise KeyboardInterrupt
+        self.ask()

@@ -1,0 +1,69 @@
+"""Where a job runs: how many workers and servers, on which cluster, and who said so."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from distprop.config import Job, WorkerRange, expand
+from distprop.errors import UserError
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The places of a job. `address` None: a cluster of our own, or none at all where inline."""
+
+    workers: int
+    servers: int
+    address: str | None
+    source: str  # "flag", "cluster.address", "RAY_ADDRESS", "embedded" or "inline"
+    inline: bool = False
+
+
+def place(job: Job, workers: int | None, servers: int | None, address: str | None, inline: bool) -> Placement:
+    """Precedence: flag, config, RAY_ADDRESS, embedded. Servers "auto" are 0 here: one a machine of the cluster."""
+    shards = job.data.shards
+    if inline:
+        return Placement(workers or _fixed(job) or 1, servers or _servers(job) or 1, None, "inline", inline=True)
+    where, source = _address(job, address)
+    wanted = workers or _fixed(job) or min(shards, _most(job), available_cpus())
+    return Placement(wanted, servers or _servers(job), where, source)
+
+
+def require(package: str, extra: str, instead: str) -> None:
+    """Raise UserError where an extra that the job needs is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise UserError(
+            f"{package} is not installed",
+            "this job needs it, and the base installation of distprop comes without",
+            f"pip install 'distprop[{extra}]', or {instead}",
+        )
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _address(job: Job, flag: str | None) -> tuple[str | None, str]:
+    if flag is not None:
+        return flag, "flag"
+    if job.cluster.address is not None:
+        return expand(job.cluster.address), "cluster.address"
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"], "RAY_ADDRESS"
+    return None, "embedded"
+
+
+def _fixed(job: Job) -> int | None:
+    return job.cluster.workers if isinstance(job.cluster.workers, int) else None
+
+
+def _most(job: Job) -> int:
+    return job.cluster.workers.max if isinstance(job.cluster.workers, WorkerRange) else job.data.shards
+
+
+def _servers(job: Job) -> int:
+    return job.cluster.servers if isinstance(job.cluster.servers, int) else 0

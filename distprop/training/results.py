@@ -1,0 +1,80 @@
+"""The result of a training: made at its end, kept beside its checkpoints, found again by a retry."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from distprop import checkpoint
+from distprop.files import Folder
+from distprop.report import Result
+from distprop.runtime.session import Cluster
+from distprop.training.assembling import Assembly
+from distprop.training.conducting import Outcome
+from distprop.training.placing import Placement
+from distprop.training.recording import Kept
+from distprop.training.starting import StartingPoint
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a training ended, and what it left."""
+
+    outcome: Outcome
+    model: str | None  # folder
+    digest: str | None
+    folder: str
+    seconds: float
+
+
+def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept, ended: Ended) -> Result:
+    """The result as callers and `--json` get it."""
+    outcome = ended.outcome
+    newest = checkpoint.newest(ended.folder)
+    return Result(
+        run_id=kept.run_id,
+        status=outcome.status,
+        steps=outcome.version,
+        epochs=outcome.version / assembly.course.steps_per_epoch,
+        metrics=dict(sorted(outcome.metrics.items())),
+        digest=ended.digest,
+        model_uri=kept.model_uri or ended.model,
+        workers=cluster.workers,
+        servers=cluster.servers,
+        seconds=ended.seconds,
+        rows_per_second=outcome.rows / outcome.seconds if outcome.seconds else 0.0,
+        tracking_uri=kept.tracking_uri,
+        address_source=placement.source,
+        checkpoint=newest.path if newest else None,
+        spooled=kept.spooled,
+    )
+
+
+def planned(assembly: Assembly, placement: Placement, start: StartingPoint) -> Result:
+    """The result of a dry run: nothing was trained."""
+    return Result(
+        run_id=start.run_id,
+        status="finished",
+        steps=0,
+        epochs=0.0,
+        metrics={},
+        digest=None,
+        model_uri=None,
+        workers=placement.workers,
+        servers=max(placement.servers, 1),
+        seconds=0.0,
+        rows_per_second=0.0,
+        address_source=placement.source,
+        checkpoint=start.path,
+    )
+
+
+def store(folder: str, result: Result) -> None:
+    """Keep the result of a finished training."""
+    Folder(folder).write(RESULT, json.dumps(asdict(result)).encode())
+
+
+def load(folder: str) -> Result | None:
+    """The result of a training that has finished; None where none was kept."""
+    kept = Folder(folder).read(RESULT)
+    return Result(**json.loads(kept)) if kept is not None else None

@@ -1,0 +1,201 @@
+"""One training in this process, whose arithmetic is in order: everything between a request and its result."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from distprop import checkpoint, events
+from distprop.config import Job, expand, load_job
+from distprop.data.memory import from_memory
+from distprop.errors import CheckpointError
+from distprop.numerics.fingerprint import Fingerprint, take_fingerprint
+from distprop.numerics.kernel import choose, cpu_features
+from distprop.numerics.verify import verify_kernel
+from distprop.report import Result
+from distprop.runtime.desk import Papers
+from distprop.runtime.session import Cluster
+from distprop.training import results
+from distprop.training.assembling import Assembly, assemble
+from distprop.training.clusters import open_cluster
+from distprop.training.conducting import Conductor, Outcome, new_name
+from distprop.training.interrupting import Interrupts
+from distprop.training.placing import Placement, place
+from distprop.training.recording import Recording, open_recording
+from distprop.training.rehearsing import rehearsal
+from distprop.training.request import Request
+from distprop.training.starting import StartingPoint, starting_point
+
+
+def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
+    """Train as asked. Raises UserError before anything starts where possible, TrainingError where training failed."""
+    began = time.time()
+    with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
+        job = stack.enter_context(_with_memory(request))
+        kernel = choose(job.numerics.blas_kernel, cpu_features())
+        verify_kernel(kernel)
+        placement = place(job, request.workers, request.servers, request.address, request.inline)
+        assembly = assemble(job)
+        fingerprint = take_fingerprint(assembly.job.recipe_hash(), assembly.dataset.digest, kernel)
+        folder = _folder(request, job)
+        start = find_start(request, folder, fingerprint, assembly)
+        if start.finished and (earlier := results.load(folder)) is not None:
+            return earlier
+        if request.dry_run:
+            return results.planned(assembly, placement, start)
+        recording = stack.enter_context(open_recording(job, folder, start.run_id))
+        cluster = stack.enter_context(_closing(open_cluster(assembly, placement, folder, kernel)))
+        training = _Training(assembly, placement, cluster, recording, interrupts, fingerprint, folder, request)
+        return training.run(start, listeners, began)
+
+
+def find_start(request: Request, folder: str, fingerprint: Fingerprint, assembly: Assembly) -> StartingPoint:
+    """The beginning, or the checkpoint that was asked for. Raises CheckpointError."""
+    saved = checkpoint.open_checkpoint(request.checkpoint) if request.checkpoint else None
+    if saved is None and request.resume != "never":
+        saved = checkpoint.newest(folder)
+    if saved is None and request.resume == "must":
+        raise CheckpointError(
+            f"there is nothing to resume for the key {request.run_key!r}",
+            f"{folder} has no whole checkpoint",
+            "check the key and `checkpoint.dir`, or use --resume auto, which starts where there is none",
+        )
+    if saved is None:
+        return StartingPoint()
+    plan = assembly.dataset.train_plan
+    rows = sum(plan.rows_in_step(step) for step in range(saved.manifest.version % plan.steps_per_epoch))
+    return starting_point(saved, fingerprint, rows)
+
+
+class _Training:
+    """A training under way: its parts, and how they end together."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        placement: Placement,
+        cluster: Cluster,
+        recording: Recording,
+        interrupts: Interrupts,
+        fingerprint: Fingerprint,
+        folder: str,
+        request: Request,
+    ) -> None:
+        self.assembly, self.placement, self.cluster, self.recording = assembly, placement, cluster, recording
+        self.interrupts, self.fingerprint, self.folder, self.request = interrupts, fingerprint, folder, request
+
+    def run(self, start: StartingPoint, listeners: Sequence[events.Listener], began: float) -> Result:
+        """Train, hand the model over, and always say how it ended."""
+        rehearsing = rehearsal(self.assembly.job.faults, self.cluster)
+        heard = events.fan_out(*listeners, *self.recording.listeners, rehearsing)
+        emit = self._stoppable(heard)
+        try:
+            outcome = self._conductor(emit).run(start)
+            model = self._save_model(outcome, emit)
+        except BaseException as error:
+            status: events.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            emit(events.RunEnded(time.time(), status, start.version, {}, None, str(error)))
+            raise
+        digest = outcome.model.digest if outcome.model else None
+        tags = {"distprop.digest": digest} if digest else {}
+        emit(events.RunEnded(time.time(), outcome.status, outcome.version, outcome.metrics, digest, tags=tags))
+        kept = self.recording.close()
+        ended = results.Ended(outcome, model, digest, self.folder, time.time() - began)
+        result = results.make(self.assembly, self.placement, self.cluster, kept, ended)
+        if outcome.status == "finished":
+            results.store(self.folder, result)
+        return result
+
+    def _stoppable(self, heard: events.Listener) -> events.Listener:
+        """A listener that raises Stop ends the job as an interrupt does."""
+
+        def emit(event: events.Event) -> None:
+            try:
+                heard(event)
+            except events.Stop:
+                self.interrupts.ask()
+
+        return emit
+
+    def _conductor(self, emit: events.Listener) -> Conductor:
+        job = self.assembly.job
+        papers = Papers(
+            folder=self.folder,
+            recipe=self.fingerprint.recipe,
+            fingerprint=self.fingerprint.plain(),
+            config=self._config(),
+            keep_last=job.checkpoint.keep_last,
+            run_id=self.recording.handle,
+            run_key=self.request.run_key,
+        )
+        return Conductor(
+            self.assembly, self.cluster, papers, self.fingerprint, emit, self.interrupts, tags=self._tags()
+        )
+
+    def _config(self) -> str:
+        """The job as it must be written to be resumed from anywhere: its checkpoints where they are."""
+        return self.assembly.job.to_yaml()
+
+    def _tags(self) -> dict[str, str]:
+        tags = {f"distprop.{key}": value for key, value in self.fingerprint.plain().items()}
+        tags |= {
+            "distprop.workers": str(self.cluster.workers),
+            "distprop.servers": str(self.cluster.servers),
+            "distprop.cluster": self.placement.address or self.placement.source,
+            "distprop.checkpoint": self.folder,
+            **self.assembly.job.tracking.tags,
+        }
+        return {**tags, "distprop.run_key": self.request.run_key} if self.request.run_key else tags
+
+    def _save_model(self, outcome: Outcome, emit: events.Listener) -> str | None:
+        if outcome.model is None:
+            return None
+        local = "://" not in self.folder
+        path = str(outcome.model.save(Path(self.folder) / "model" if local else Path(tempfile.mkdtemp()) / "model"))
+        version = outcome.model.metadata["version"]
+        emit(events.ModelSaved(time.time(), version, path, outcome.model.digest))
+        return path
+
+
+@contextmanager
+def _with_memory(request: Request) -> Iterator[Job]:
+    """The job with rows that were handed over written where workers can read them."""
+    if request.data is None:
+        yield request.job
+        return
+    with tempfile.TemporaryDirectory(prefix="distprop-") as folder:
+        splits = request.data if isinstance(request.data, dict) and "train" in request.data else {"train": request.data}
+        target = request.job.data.target
+        paths = {f"data.{split}": from_memory(rows, folder, target, split) for split, rows in splits.items()}
+        yield load_job(request.job, paths)
+
+
+@contextmanager
+def _closing(cluster: Cluster) -> Iterator[Cluster]:
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _folder(request: Request, job: Job) -> str:
+    """Where this job's checkpoints are: under `checkpoint.dir`, by default beside the MLflow store."""
+    if request.checkpoint is not None:
+        return request.checkpoint.rstrip("/").rpartition("/")[0]
+    base = expand(job.checkpoint.dir) if job.checkpoint.dir else "checkpoints"
+    base = base if "://" in base else str(Path(base).resolve())
+    return f"{base}/{request.run_key or f'{job.name}-{new_name()}'}"
+
+
+def resume_request(request: Request, found: str, config: Job) -> Request:
+    """A request to go on from checkpoint `found` of job `config`."""
+    logging.getLogger("distprop").info("resuming from %s", found)
+    return replace(request, job=config, checkpoint=found)
+
+
+__all__: list[Any] = ["find_start", "resume_request", "run"]
