@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from distprop import __version__
 from distprop.data.columns import Column
-from distprop.errors import AddressError, CheckpointError
 from distprop.model.trained import Model, load_folder
-from distprop.tracking.address import absolute, resolve_uri, settle_environment
+from distprop.tracking.address import settle_environment
 
 PINNED = ("numpy", "pyarrow", "safetensors", "pandas")
 EXAMPLE_ROWS = 2
-UNANSWERED = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED")
 NUMBERS = {
     "b": "boolean",
     "i": "long",
@@ -77,27 +75,6 @@ def save_model(
         pip_requirements=requirements(),
     )
     return Path(path)
-
-
-def fetch(uri: str, place: str | os.PathLike[str], tracking_uri: str | None = None) -> Path:
-    """Copy the model at `runs:/...` or `models:/...` into the folder `place`; returns where it is.
-
-    Raises AddressError where MLflow is missing or does not answer, CheckpointError where there is no such model.
-    """
-    settle_environment()
-    where = absolute(resolve_uri(tracking_uri).uri)
-    try:
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
-    except ImportError as error:
-        raise AddressError("MLflow is not installed", str(error), "pip install 'distprop[mlflow]'") from error
-    try:
-        return Path(download_artifacts(uri, dst_path=os.fspath(place), tracking_uri=where, registry_uri=where))
-    except (MlflowException, OSError) as error:
-        why = " ".join(str(error).split())[:300]
-        if getattr(error, "error_code", "") in UNANSWERED:
-            raise AddressError(f"{where} does not answer", why, "start the server, or check the address") from error
-        raise CheckpointError(f"there is no model at {uri} in {where}", why, "see `distprop list`") from error
 
 
 def requirements() -> list[str]:

@@ -7,7 +7,7 @@ import tempfile
 from distprop.model.trained import Model, load_folder
 
 # Late, by name: what knows MLflow knows models too, and only who gives such an address needs MLflow.
-FETCHERS = {"runs": "distprop.flavor", "models": "distprop.flavor", "mlflow-artifacts": "distprop.flavor"}
+FETCHERS = {"runs": "distprop.tracking.fetching", "models": "distprop.tracking.fetching"}
 
 
 def load_model(where: str | os.PathLike[str], tracking_uri: str | None = None) -> Model:

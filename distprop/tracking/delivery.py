@@ -13,9 +13,11 @@ from distprop.tracking.store import Point, Refused, Run, Store
 RECORDS_AT_ONCE = 500
 POINTS_AT_ONCE = 1000
 MERGED = ("points", "tags")
+SPARED = ("picture", "model", "text", "inputs", "link")
 SHORTEST_PAUSE = 0.25  # seconds between requests, so that many steps share one
 REST = 2.0  # pause this many times as long as sending took: training shares the interpreter with us
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds of back-off
+TRIES = 3  # of a picture, a model or the like that fails while the server answers
 
 _log = logging.getLogger("distprop")
 
@@ -29,6 +31,7 @@ class Delivery:
         self.ready = Flag()
         self._run: Run | None = None
         self._steps: dict[str, int] = {}  # metric -> last step that the run has
+        self._failures = 0  # one after another
         self._wake, self._closing = Flag(), Flag()
         self._thread = Thread(target=self._loop, name="distprop-tracking", daemon=True)
         self._did: dict[str, Callable[[str, Record], None]] = {
@@ -70,34 +73,73 @@ class Delivery:
         run = self._connect()
         lines = list(self.spool.pending(RECORDS_AT_ONCE))
         if lines:
-            self._send(run, _request(lines))
+            request = _request(lines)
+            try:
+                self._send(run, request)
+            except Exception:
+                self._failures += 1
+                if not self._hopeless(request):
+                    raise
+                self._leave_out(request[0], "it failed again and again while the server answered")
+        self._failures = 0
         return bool(lines)
+
+    def deliver_all(self) -> None:
+        """Send everything that is left. Raises what the store raised when it no longer answers."""
+        while True:
+            try:
+                if not self.deliver_some():
+                    return
+            except Exception:
+                if self._failures >= TRIES or not self._answers():
+                    raise
 
     def _loop(self) -> None:
         wait = FIRST_WAIT
-        while True:
+        while not self._closing.is_set():
             began = time.monotonic()
             try:
                 more = self.deliver_some()
-            except Exception as error:
-                if not self.away:
-                    _log.warning("tracking is away, points are kept on disk in %s: %s", self.spool.folder, error)
-                self.away = str(error) or type(error).__name__
-                if self._closing.is_set():
-                    return
+            except Exception as error:  # whatever it is, it means: not now
+                self._miss(error)
                 self._closing.wait(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
-                continue
-            self.away, wait = "", FIRST_WAIT
-            if not more and self._closing.is_set():
-                return
-            self._rest(more, time.monotonic() - began)
+            else:
+                self.away, wait = "", FIRST_WAIT
+                self._rest(more, time.monotonic() - began)
+        try:
+            self.deliver_all()
+            self.away = ""
+        except Exception as error:
+            self._miss(error)
+
+    def _miss(self, error: Exception) -> None:
+        if not self.away:
+            _log.warning("tracking is away, points are kept on disk in %s: %s", self.spool.folder, error)
+        self.away = str(error) or type(error).__name__
 
     def _rest(self, more: bool, spent: float) -> None:
         if not more:
             self._wake.wait()
             self._wake.clear()
         self._closing.wait(max(SHORTEST_PAUSE, REST * spent))
+
+    def _hopeless(self, request: Sequence[Line]) -> bool:
+        """One picture or model must not keep the final status from the run; points are never given up."""
+        single = request[0].record["kind"] in SPARED
+        return single and self._failures >= TRIES and self._answers()
+
+    def _answers(self) -> bool:
+        known = self.spool.delivered.run_id or self.spool.job.run_id
+        try:
+            self._store.connect(self.spool.job, known)
+        except Exception:
+            return False
+        return True
+
+    def _leave_out(self, line: Line, why: object) -> None:
+        _log.warning("tracking lost a record of kind %s: %s", line.record["kind"], why)
+        self.spool.acknowledge(line.end, 1, refused=1)
 
     def _connect(self) -> Run:
         if self._run is None:
@@ -116,8 +158,7 @@ class Delivery:
                 for line in lines:
                     self._send(run, [line])
                 return
-            _log.warning("tracking lost a record of kind %s: %s", lines[0].record["kind"], refusal)
-            self.spool.acknowledge(lines[0].end, 1, refused=1)
+            self._leave_out(lines[0], refusal)
             return
         self._steps = steps
         self.spool.acknowledge(lines[-1].end, len(lines), ended=lines[-1].record["kind"] == "end")

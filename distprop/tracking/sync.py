@@ -34,10 +34,8 @@ def sync(spool: str | Path, store_for: Callable[[str], Store] = MlflowStore) -> 
 
 def _deliver(delivery: Delivery) -> None:
     queue = delivery.spool
-    while delivery.deliver_some():
-        pass
+    delivery.deliver_all()
     if not queue.delivered.ended:
         queue.append(tags({"distprop.status": "interrupted", "distprop.why": "the process died"}))
         queue.append(end("interrupted", time.time()))
-        while delivery.deliver_some():
-            pass
+        delivery.deliver_all()

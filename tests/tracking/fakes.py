@@ -10,6 +10,7 @@ class FakeStore:
     def __init__(self):
         self.away = False
         self.lose_answers = 0  # so many requests are carried out and then fail
+        self.cannot_draw = False
         self.refuses = ""  # a metric that is refused
         self.gate = Event()  # requests wait for it
         self.gate.set()
@@ -57,6 +58,8 @@ class FakeStore:
 
     def picture(self, _run_id, record):
         self._asked("picture")
+        if self.cannot_draw:
+            raise RuntimeError("no pencil")
         self.pictures.append(record["picture"])
 
     def model(self, _run_id, folder, version, digest):

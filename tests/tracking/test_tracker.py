@@ -176,6 +176,18 @@ def test_a_refused_record_is_left_out_and_the_others_arrive(make, store, caplog)
     assert "lost a record of kind points" in caplog.text
 
 
+@pytest.mark.parametrize("closing", [True, False])
+def test_a_picture_that_always_fails_does_not_keep_the_final_status_away(make, store, closing):
+    store.cannot_draw = True
+    tracker = make()
+    tell(tracker, STARTED, *steps(), *ending())
+    if not closing:
+        until(lambda: store.status == "FINISHED")
+    summary = tracker.close()
+    assert (summary.refused, summary.spooled, store.status) == (2, 0, "FINISHED")
+    assert store.curve("train/loss") == LOSSES
+
+
 @pytest.mark.parametrize(
     ("status", "expected"), [("finished", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")]
 )

@@ -1,0 +1,235 @@
+"""Against MLflow itself, on one store for all tests here: making one takes seconds."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from distprop import flavor
+from distprop.errors import AddressError, CheckpointError
+from distprop.events import RunEnded
+from distprop.model import load_model
+from distprop.tracking import runs
+from distprop.tracking.address import make_client
+from distprop.tracking.spool import SpoolJob
+from distprop.tracking.store import MlflowStore, Point, Refused
+from distprop.tracking.tracker import MlflowTracker
+from tests.model.cases import images, numbers, table
+from tests.tracking.events import STARTED, ending, steps
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*inferred as AnyType:UserWarning",  # MLflow's own types, when it is imported
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::ResourceWarning",
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    before = os.getcwd()
+    os.chdir(folder)  # MLflow puts artifacts below the current folder
+    yield folder
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def uri(home):
+    return f"sqlite:///{home}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def client(uri):
+    return make_client(uri)
+
+
+@pytest.fixture(scope="module")
+def done(uri, home):
+    """A job that ran through."""
+    folder = images().save(home / "trained")
+    tracker = MlflowTracker(uri, "exp", "small", spool_dir=home / "spool")
+    for event in (STARTED, *steps(), *ending(str(folder))):
+        tracker(event)
+    return tracker.close(timeout=60)
+
+
+def curve(client, run_id, metric):
+    return [(point.step, point.value) for point in client.get_metric_history(run_id, metric)]
+
+
+def test_the_run_is_whole(done, client):
+    run = client.get_run(done.run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "small")
+    assert done.spooled == done.refused == 0
+    assert curve(client, done.run_id, "train/loss") == [(version, 1 / version) for version in range(1, 9)]
+    assert run.data.params["optimizer.sgd.learning_rate"] == "0.1"
+    assert run.data.tags["distprop.receipt"] == "c0ffee"
+    assert run.data.metrics["system/h/cpu_utilization_percentage"] == 12.5
+    named = {data.tags[0].value: data.dataset for data in run.inputs.dataset_inputs}
+    assert named.keys() == {"training", "validation"}
+    assert json.loads(named["training"].source) == {"uri": "${DATA}/small.parquet"}
+    files = {file.path for file in client.list_artifacts(done.run_id)}
+    assert files == {"job.yaml", "learning_curves.png", "confusion_matrix_test.png"}
+
+
+def test_the_model_is_logged_with_its_metrics(done, client):
+    model = client.get_logged_model(done.model_uri.removeprefix("models:/"))
+    assert (model.status, model.name, model.source_run_id) == ("READY", "model", done.run_id)
+    assert {metric.key: metric.value for metric in model.metrics} == {
+        "valid/loss": 0.25,
+        "test/accuracy": 0.58,
+        "train/final": 0.125,
+    }
+    assert curve(client, done.run_id, "test/accuracy") == [(8, 0.58)], "linking adds no second point"
+
+
+def test_the_model_loads_by_each_address(done, uri):
+    for address in (done.model_uri, f"runs:/{done.run_id}/model"):
+        assert load_model(address, uri).digest == images().digest
+    for nothing in ("models:/m-00000000000000000000000000000000", "runs:/" + "0" * 32 + "/model", "models:/x/1"):
+        with pytest.raises(CheckpointError, match="no model at"):
+            load_model(nothing, uri)
+
+
+def test_a_registered_model_loads_by_version_and_alias(done, uri, client):
+    model_id = done.model_uri.removeprefix("models:/")
+    client.create_registered_model("insects")
+    version = client.create_model_version("insects", done.model_uri, run_id=done.run_id, model_id=model_id).version
+    client.set_registered_model_alias("insects", "best", version)
+    for address in ("models:/insects@best", f"models:/insects/{version}", "models:/insects/latest"):
+        assert load_model(address, uri).digest == images().digest
+
+
+def test_the_model_predicts_as_pyfunc_in_a_process_without_ray_and_without_pickle(done, uri, tmp_path):
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    code = (
+        "import sys, numpy as np, mlflow\n"
+        f"model = mlflow.pyfunc.load_model({done.model_uri!r})\n"
+        "print(model.predict(np.arange(24, dtype=np.uint8).reshape(2, 4, 3)).tolist())\n"
+        "assert model.predict(model.input_example).shape == (2,)\n"
+        "assert 'ray' not in sys.modules\n"
+    )
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == str(images().predict(pixels).tolist())
+
+
+def test_runs_are_listed_and_found_by_id_and_by_key(done, uri):
+    rows = {row.run_id: row for row in runs.list_runs(uri, "exp")}
+    row = rows[done.run_id]
+    assert (row.name, row.status, row.digest, row.checkpoint) == ("small", "finished", "d1935", "/tmp/checkpoints")
+    assert row.metrics["test/accuracy"] == 0.58
+    assert not any(name.startswith("system/") for name in row.metrics)
+    found = runs.find(done.run_id, uri)
+    assert (found.config, found.run_key, found.model_uri) == ("name: small\n", "key-1", done.model_uri)
+    assert runs.find("key-1", uri).config == "name: small\n"
+    assert runs.list_runs(uri, "another") == []
+    with pytest.raises(CheckpointError, match="there is no run"):
+        runs.find("nothing-like-it", uri)
+
+
+def test_a_resumed_job_goes_on_in_its_run(uri, home, client):
+    first = MlflowTracker(uri, "exp", "resumed", spool_dir=home / "spool")
+    for event in (STARTED, *steps(1, 6), RunEnded(0, "interrupted", 6, {}, None)):
+        first(event)
+    run_id = first.close(timeout=60).run_id
+    assert client.get_run(run_id).info.status == "KILLED"
+    again = MlflowTracker(uri, "exp", "resumed", spool_dir=home / "spool", run_id=run_id)
+    assert again.wait_ready(30)
+    assert client.get_run(run_id).info.status == "RUNNING"
+    started = replace(STARTED, params={**STARTED.params, "train.epochs": "5", "optimizer.sgd.learning_rate": "0.2"})
+    for event in (started, *steps(5, 8, later=1000.0), *ending()):
+        again(event)
+    summary = again.close(timeout=60)
+    run = client.get_run(run_id)
+    assert (summary.run_id, summary.refused, run.info.status) == (run_id, 0, "FINISHED")
+    assert [step for step, _ in curve(client, run_id, "train/loss")] == list(range(1, 9))
+    assert run.data.params["optimizer.sgd.learning_rate"] == "0.1"
+    assert run.data.params["train.epochs"] == "5"
+    assert run.data.tags["distprop.resumed_with.optimizer.sgd.learning_rate"] == "0.2"
+
+
+@pytest.fixture
+def store(uri):
+    return MlflowStore(uri)
+
+
+@pytest.fixture
+def run(store):
+    return store.connect(SpoolJob(store.uri, "exp", "direct", os.urandom(8).hex(), 1_700_000_000_000), None)
+
+
+def test_every_request_may_be_made_twice(store, run, home):
+    folder = str(numbers().save(home / "twice"))
+    points = [Point("train/loss", 0.5, 1_700_000_000_000 + step, step) for step in range(2500)]
+    points.append(Point("train/nan", float("nan"), 1_700_000_000_000, 1))
+    for _ in range(2):
+        store.log(run.run_id, points, {"a": "b"})
+        store.params(run.run_id, {"p": "1"})
+        store.inputs(
+            run.run_id, [{"split": "train", "name": "d", "digest": "0", "source": "s", "rows": 1, "columns": {}}]
+        )
+        uri = store.model(run.run_id, folder, 8, "d")
+        store.link(run.run_id, uri, points[:1])
+        store.end(run.run_id, "FINISHED", 1_700_000_001_000)
+    kept = store.client.get_run(run.run_id)
+    assert len(store.client.get_metric_history(run.run_id, "train/loss")) == 2500
+    assert len(store.client.get_metric_history(run.run_id, "train/nan")) == 1
+    assert (len(kept.inputs.dataset_inputs), len(kept.outputs.model_outputs)) == (1, 1)
+    assert store.last_step(run.run_id, "train/loss") == 2499
+    assert store.last_step(run.run_id, "valid/loss") == -1
+
+
+def test_a_run_is_found_again_by_its_token_and_begun_anew_where_it_is_gone(store, run):
+    token = store.client.get_run(run.run_id).data.tags["distprop.token"]
+    job = SpoolJob(store.uri, "exp", "direct", token, 1)
+    assert store.connect(job, None) == (run.run_id, True)
+    assert store.connect(job, "0" * 32) == (run.run_id, True)
+
+
+def test_what_mlflow_will_never_take_is_refused(store, run):
+    with pytest.raises(Refused, match="refused"):
+        store.log(run.run_id, [Point("bad@name", 1.0, 1, 1)], {})
+    with pytest.raises(Refused, match="cannot be made"):
+        store.model(run.run_id, "/nowhere", 1, "d")
+
+
+@pytest.mark.parametrize("make", [images, lambda: images(("ant", "bee", "cat")), table, numbers])
+def test_every_kind_of_model_is_served_by_its_signature(make, tmp_path):
+    import mlflow
+
+    model = make()
+    saved = flavor.save_model(model.save(tmp_path / "m"), tmp_path / "saved")
+    loaded = mlflow.pyfunc.load_model(str(saved))
+    example = loaded.input_example
+    np.testing.assert_array_equal(loaded.predict(example), model.predict(example))
+    np.testing.assert_array_equal(loaded.predict(example, params={"output": "raw"}), model.predict_raw(example))
+    assert not [path for path in saved.rglob("*") if path.suffix in (".pkl", ".pickle")]
+    pinned = (saved / "requirements.txt").read_text().split()
+    assert all("==" in line for line in pinned)
+    assert {"distprop", "numpy", "safetensors"} <= {line.split("==")[0] for line in pinned}
+
+
+def test_an_example_of_real_rows_is_kept():
+    model = table()
+    rows = {"age": [30, 40], "smoker": ["yes", "no"], "weight": [70.5, 80.0]}
+    object.__setattr__(model, "metadata", {"example": rows})
+    assert flavor.input_example(model).to_dict("list") == rows
+
+
+def test_an_address_where_nobody_is_says_so():
+    with pytest.raises(AddressError, match="cannot be read"):
+        runs.list_runs("http://127.0.0.1:9")
+    with pytest.raises(AddressError, match="does not answer"):
+        load_model("models:/m-1", "http://127.0.0.1:9")

@@ -1,0 +1,93 @@
+import math
+import posixpath
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distprop.events import CheckpointFailed, EpochEnded, Event, RunEnded, ServerLost, WorkerJoined
+from distprop.tracking.naming import MOST_NAME, cut, legal_name, portions
+from distprop.tracking.records import Recorder
+from tests.tracking.events import NOON, STARTED, evaluated, step
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=400) | st.from_regex(r"[a-z./@\[\]+]{1,20}", fullmatch=True))
+def test_every_name_becomes_one_that_mlflow_takes(name):
+    made = legal_name(name)
+    assert re.fullmatch(r"[/\w.\- ]+", made)
+    assert len(made) <= MOST_NAME
+    assert posixpath.normpath(made) == made
+    assert not made.startswith(("/", ".."))
+    assert made != "."
+    assert legal_name(made) == made
+
+
+@pytest.mark.parametrize("name", ["train/loss", "optimizer.adamw.learning_rate", "system/h-1/cpu", "a b"])
+def test_a_legal_name_stays_as_it_is(name):
+    assert legal_name(name) == name
+
+
+def test_long_texts_are_cut_and_say_so():
+    assert cut("abc", 3) == "abc"
+    assert cut("abcd", 3) == "ab…"
+
+
+def test_many_params_are_sent_in_portions():
+    many = {f"p{number}": "1" for number in range(250)}
+    sizes = [len(piece) for piece in portions(many, 100)]
+    assert sizes == [100, 100, 50]
+    records = Recorder().records(replace(STARTED, params=many))
+    assert [len(record["params"]) for record in records if record["kind"] == "params"] == [100, 100, 50]
+
+
+def test_a_receipt_that_differs_gets_a_tag_of_its_own():
+    recorder = Recorder()
+    tags = {}
+    for epoch, receipt in enumerate(["aa", "aa", "bb"]):
+        for record in recorder.records(EpochEnded(NOON, 4 * epoch + 4, epoch, 100, receipt)):
+            tags.update(record.get("tags", {}))
+    assert tags == {"distprop.receipt": "aa", "distprop.epochs_proven": "2", "distprop.receipt.epoch_2": "bb"}
+
+
+def test_losses_are_counted():
+    recorder = Recorder()
+    happened = [WorkerJoined(NOON, 1, "h"), ServerLost(NOON, 0, "x"), ServerLost(NOON, 1, "x")]
+    happened.append(CheckpointFailed(NOON, 5, "full"))
+    metrics = [record["metrics"] for event in happened for record in recorder.records(event)]
+    assert metrics == [
+        {"faults/workers_joined": 1.0},
+        {"faults/servers_lost": 1.0},
+        {"faults/servers_lost": 2.0},
+        {"faults/checkpoints_failed": 1.0},
+    ]
+
+
+def test_an_event_of_an_unknown_kind_is_nothing():
+    assert Recorder().records(Event(NOON)) == []
+
+
+def picture_of(*events):
+    recorder = Recorder()
+    for event in events:
+        recorder.records(event)
+    records = recorder.records(RunEnded(NOON, "finished", 8, {}, None))
+    return [record["split"] for record in records if record["kind"] == "picture" and record["picture"] != "curves"]
+
+
+def test_the_test_split_is_pictured_before_the_validation_split():
+    assert picture_of(evaluated(4), evaluated(8, "test"), evaluated(8)) == ["test"]
+    assert picture_of(evaluated(4), evaluated(8)) == ["valid"]
+    assert picture_of(step(1)) == []
+
+
+def test_the_last_records_of_a_run_end_it():
+    recorder = Recorder()
+    recorder.records(STARTED)
+    recorder.records(replace(step(1), seconds=0.01))
+    kinds = [
+        record["kind"] for record in recorder.records(RunEnded(NOON + 1, "failed", 1, {"a": math.nan}, None, "why"))
+    ]
+    assert kinds == ["points", "tags", "link", "picture", "end"]
