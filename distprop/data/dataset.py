@@ -62,11 +62,13 @@ def prepare(
     )
     others = (target, *((weight,) if weight else ()))
     request = Request(plan.features, others, _distinct(plan, target, task))
-    parts = _parts(wanted, source, request, target, task, seed)
+    parts = _parts(wanted, source, request, target, task, seed, survey_map)
     found = {
         name: remembered_survey(part, _request_for(name, request, target, task), wanted.shards, survey_map)
         for name, part in parts.items()
     }
+    if weight is not None:
+        _check_weights(parts, weight.name, found)
     targets = _targets(wanted, parts, target, task, outputs, found)
     features = Features(tuple(_fit(feature, found["train"]) for feature in plan.features))
     encoding = Encoding(features, targets, wanted.weight)
@@ -117,6 +119,17 @@ def _weight(source: Source, name: str | None) -> Column | None:
     return column
 
 
+def _check_weights(parts: Mapping[str, Part], name: str, found: Mapping[str, ShardSurvey]) -> None:
+    for split, part in parts.items():
+        lowest = float(found[split].moments[name, OWN].low[0])
+        if lowest < 0.0:
+            raise DataError(
+                f"weight {name!r} of {part.source.name} is as low as {lowest}",
+                "a row cannot count less than nothing",
+                "use weights of 0 or more",
+            )
+
+
 def _distinct(plan: FeaturePlan, target: Column, task: Task) -> tuple[str, ...]:
     learning = [f.column.name for f in plan.features if any(t.need == "categories" for t in f.transforms)]
     return (*learning, *([] if task == "regression" else [target.name]))
@@ -129,13 +142,23 @@ def _request_for(split: str, request: Request, target: Column, task: Task) -> Re
     return replace(request, distinct=() if task == "regression" else (target.name,), learn=False)
 
 
-def _parts(wanted: Wanted, source: Source, request: Request, target: Column, task: Task, seed: int) -> dict[str, Part]:
+def _parts(
+    wanted: Wanted,
+    source: Source,
+    request: Request,
+    target: Column,
+    task: Task,
+    seed: int,
+    survey_map: SurveyMap,
+) -> dict[str, Part]:
     columns = request.columns
     parts = {"train": Part(source, columns)}
     if isinstance(wanted.valid, Mapping):
         stratify = wanted.valid.get("stratify", False)
         _refuse_stratified_values(stratify, task, target)
-        left, held = split_source(source, target if stratify else None, float(wanted.valid["fraction"]), seed)
+        left, held = split_source(
+            source, target if stratify else None, float(wanted.valid["fraction"]), seed, survey_map
+        )
         parts = {"train": Part(source, columns, left), "valid": Part(source, columns, held)}
     elif wanted.valid is not None:
         parts["valid"] = _other_part("valid", wanted.valid, source, columns)

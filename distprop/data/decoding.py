@@ -172,7 +172,7 @@ def null_error(name: str, place: str, row: int) -> DataError:
     return DataError(
         f"column {name!r} has a null in row {row} of {place}",
         "a network needs a number in every place",
-        f"fill it: `data.features: {{{name}: {{impute: mean}}}}`, or remove the row",
+        f"remove the row or, if it is a feature, fill it: `data.features: {{{name}: {{impute: mean}}}}`",
     )
 
 

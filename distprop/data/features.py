@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop.data.columns import MISSING_TEXT, Column, Raw, raw_from_numpy
-from distprop.data.transforms import Learned, Step, Transform, working
+from distprop.data.transforms import Learned, Step, Transform
 from distprop.errors import DataError
 
 
@@ -64,7 +64,7 @@ class Feature:
 
 
 def _missing(column: Column, values: NDArray[Any]) -> NDArray[np.float32]:
-    gone = values == MISSING_TEXT if column.kind == "text" else np.isnan(working(column, values))
+    gone: NDArray[np.bool_] = values == MISSING_TEXT if column.kind == "text" else np.isnan(values)
     return gone.astype(np.float32)
 
 

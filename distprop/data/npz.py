@@ -19,7 +19,7 @@ SPLITS = {"train": "train", "training": "train", "valid": "valid", "val": "valid
 def read_npz(path: Path) -> dict[str, pa.Table]:
     """Tables by split, or one named like the file where the arrays' names tell no split. Raises DataError."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path}", str(error), "it must be an .npz of plain arrays") from error

@@ -107,6 +107,11 @@ class GroupCache:
         """Travels empty."""
         return GroupCache, (self._limit,)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is kept."""
+        return self._size
+
     def load(self, split: str, part: Part, group: int) -> bool:
         """Decode a row group ahead of its use, if there is room for it. Whether this took work."""
         with self._lock:

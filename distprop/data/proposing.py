@@ -41,7 +41,7 @@ def propose(path: str, seen: Seen, features: Mapping[str, Any]) -> tuple[dict[st
     """Propose (the job as a plain dict, comments by dotted key)."""
     batch = _batch_size(seen.rows)
     epochs = max(5, min(60, round(STEPS * batch / seen.rows)))
-    shards = max(1, min(4, seen.rows // 100))
+    shards = max(1, min(4, seen.rows // 40))
     job = {
         "name": _name(path),
         "seed": 7,

@@ -50,7 +50,7 @@ def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _lanes(column: NDArray[Any]) -> NDArray[np.uint64]:
     """The bytes of each row as 64-bit lanes (N, lanes), filled up with zeros."""
-    rows = np.ascontiguousarray(column).reshape(len(column), -1).view(np.uint8)
+    rows = np.ascontiguousarray(column[:, None] if column.ndim == 1 else column).view(np.uint8)
     missing = -rows.shape[1] % 8
     if missing:
         rows = np.pad(rows, ((0, 0), (0, missing)))

@@ -65,11 +65,7 @@ class Source:
             with self.filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as parquet:
                 return parquet.read_row_group(group.index, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"cannot read row group {group.index} of {path}",
-                f"{_first_line(error)} (the file is damaged, truncated or gone)",
-                "write or download the file again",
-            ) from error
+            raise _unreadable(f"row group {group.index} of {path}", error) from error
 
     def place(self, row_group: int) -> str:
         """Where a row group is, for error messages: "row group 3 of /data/a.parquet"."""
@@ -102,6 +98,17 @@ def open_source(paths: str | Sequence[str]) -> Source:
     if not groups:
         raise DataError(f"{', '.join(names)} has no rows", "every file is empty", "write rows into it")
     return Source(", ".join(names), filesystem, files, stamps, schema, groups)
+
+
+def _unreadable(place: str, error: BaseException) -> DataError:
+    why = _first_line(error)
+    if "lists to be of size" in why:  # Arrow writes what it cannot read
+        return DataError(f"cannot read {place}", f"a fixed-size list is null ({why})", "fill or remove these rows")
+    return DataError(
+        f"cannot read {place}",
+        f"{why} (the file is damaged, truncated or gone)",
+        "write or download the file again",
+    )
 
 
 def _footer(filesystem: Any, path: str) -> pq.FileMetaData:

@@ -166,17 +166,13 @@ def _check_finite(part: Part, name: str, rows: Rows, values: NDArray[Any], missi
 
 def bad_value(part: Part, name: str, position: int, raw: Any, value: Any) -> DataError:
     """A NaN or infinite value, or one that a transform makes so."""
-    value = np.asarray(value).reshape(-1)
-    which = int(np.flatnonzero(~np.isfinite(value))[0])
+    which = int(np.flatnonzero(~np.isfinite(np.asarray(value).reshape(-1)))[0])
     was = np.asarray(raw).reshape(-1)[which]
-    why = (
-        "a network needs a finite number in every place"
-        if was == value[which] or was != was
-        else "log of it is no number"
-    )
-    fix = f"`data.features: {{{name}: {{impute: mean}}}}`" if was != was else "another transform"
-    return DataError(
-        f"column {name!r} has {was} in row {part.source.describe_row(position)}",
-        why,
-        f"use {fix}, or correct or remove the row",
-    )
+    if np.isnan(was):
+        why = "a network needs a number in every place"
+        fix = f"remove the row or, if it is a feature, fill it: `data.features: {{{name}: {{impute: mean}}}}`"
+    elif np.isinf(was):
+        why, fix = "a network needs a finite number in every place", "correct or remove the row"
+    else:
+        why, fix = "its logarithm is no finite number", f"add to it first: `{name}: {{log: {{add: 1}}}}`"
+    return DataError(f"column {name!r} has {was} in row {part.source.describe_row(position)}", why, fix)

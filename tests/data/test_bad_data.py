@@ -1,0 +1,206 @@
+"""Each kind of bad data ends in one error that names the place, before training starts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from distprop.data.source import open_source
+from distprop.errors import DataError
+from tests.data.made import numbered, ready, write
+
+
+def columns(**changed: Any) -> dict[str, Any]:
+    return {"a": np.arange(20.0), "label": np.arange(20) % 2} | changed
+
+
+def at(values: Any, row: int, value: Any) -> Any:
+    values = np.array(values)
+    values[row] = value
+    return values
+
+
+def test_a_nan_is_named_by_column_file_row_group_and_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.parquet", columns(a=at(np.arange(20.0), 16, np.nan)))
+    with pytest.raises(DataError) as error:
+        ready(path)
+    assert all(part in error.value.what for part in ("'a'", "nan", "row 2 of row group 2", path))
+    assert "impute" in error.value.fix
+
+
+def test_a_null_is_named_by_column_file_row_group_and_row(tmp_path: Path) -> None:
+    table = pa.table({"a": pa.array([1.0, 2.0, None] * 4), "label": [0, 1, 1] * 4})
+    path = write(tmp_path / "bad.parquet", table, group=6)
+    with pytest.raises(DataError) as error:
+        ready(path)
+    assert all(part in error.value.what for part in ("'a'", "null", "row 2 of row group 0", path))
+
+
+def test_a_null_inside_a_list_is_named(tmp_path: Path) -> None:
+    lists = pa.array([[1.0, 2.0], [3.0, None]] * 6, pa.list_(pa.float32(), 2))
+    with pytest.raises(DataError, match=r"'a' has a null in row 1 of row group 0"):
+        ready(write(tmp_path / "bad.parquet", pa.table({"a": lists, "label": [0, 1] * 6})))
+
+
+def test_a_null_fixed_size_list_is_refused(tmp_path: Path) -> None:
+    lists = pa.array([[1.0, 2.0], None] * 6, pa.list_(pa.float32(), 2))
+    with pytest.raises(DataError, match="fixed-size list is null"):
+        ready(write(tmp_path / "bad.parquet", pa.table({"a": lists, "label": [0, 1] * 6})))
+
+
+def test_lists_of_another_length_than_their_shape_are_named(tmp_path: Path) -> None:
+    table = pa.table({"a": [[1.0, 2.0], [3.0]] * 6, "label": [0, 1] * 6})
+    table = table.cast(table.schema.set(0, table.schema.field("a").with_metadata({"shape": "(2,)"})))
+    with pytest.raises(DataError, match="list of 1 values in row 1 of row group 0"):
+        ready(write(tmp_path / "bad.parquet", table))
+
+
+def test_a_nan_in_the_validation_data_is_found_too(tmp_path: Path) -> None:
+    good = write(tmp_path / "good.parquet", columns())
+    bad = write(tmp_path / "bad.parquet", columns(a=at(np.arange(20.0), 3, np.inf)))
+    with pytest.raises(DataError, match=r"'a' has inf in row 3 of row group 0 of .*bad\.parquet"):
+        ready(good, valid=bad)
+
+
+def test_a_label_out_of_range_is_named_by_value_and_place(tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.parquet", columns(label=at(np.arange(20) % 2, 9, 11)))
+    with pytest.raises(DataError) as error:
+        ready(path, outputs=10 - 1)
+    assert all(part in str(error.value) for part in ("label 11", "'label'", "row 2 of row group 1", path, "12 outputs"))
+
+
+def test_a_label_that_only_the_validation_data_has_is_named(tmp_path: Path) -> None:
+    good = write(tmp_path / "good.parquet", columns())
+    bad = write(tmp_path / "bad.parquet", columns(label=at(np.arange(20) % 2, 4, 2)))
+    with pytest.raises(DataError, match=r"label 2 of the valid data .*row 4 of row group 0"):
+        ready(good, valid=bad)
+
+
+def test_a_log_of_what_is_not_positive_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'a' has 0\.0 in row 0 of row group 0"):
+        ready(write(tmp_path / "bad.parquet", columns()), features={"a": "log"})
+
+
+BAD_JOBS: list[tuple[dict[str, Any], str]] = [
+    ({"target": "lable"}, "did you mean `label`"),
+    ({"weight": "wieght"}, "no such column"),
+    ({"shards": 21, "batch_size": 30}, "20 rows are too few for 21 shards"),
+    ({"batch_size": 2}, "too small for 3 shards"),
+    ({"target": "a", "features": ["label"], "outputs": 3}, "out of range"),
+    ({"classes": [0, 1, 2], "outputs": 2}, "3 classes"),
+    ({"classes": [0, 5]}, "is no class"),
+]
+
+
+@pytest.mark.parametrize(("job", "says"), BAD_JOBS)
+def test_jobs_that_do_not_fit_the_data_are_refused(tmp_path: Path, job: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError) as error:
+        ready(write(tmp_path / "a.parquet", columns()), **job)
+    assert says in str(error.value)
+    assert error.value.fix
+
+
+def test_fractional_labels_and_lists_are_no_classes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", columns(a=np.arange(20) + 0.5, v=np.zeros((20, 2))))
+    with pytest.raises(DataError, match=r"'a' has 0\.5 in row 0"):
+        ready(path, target="a", features=["label"])
+    with pytest.raises(DataError, match="lists of 2 values"):
+        ready(path, target="v", features=["label"])
+
+
+def test_text_cannot_be_a_regression_target(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", columns(label=np.array(["x", "y"] * 10)))
+    with pytest.raises(DataError, match="string"):
+        ready(path, "regression")
+
+
+def test_negative_weights_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", columns(w=at(np.ones(20), 5, -1.0)))
+    with pytest.raises(DataError, match="weight"):
+        ready(path, weight="w", features=["a"])
+
+
+def test_text_classes_must_be_as_many_as_the_outputs(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", columns(label=np.array(["x", "y"] * 10)))
+    with pytest.raises(DataError, match="2 different values"):
+        ready(path, outputs=3)
+
+
+def empty(folder: Path) -> str:
+    (folder / "empty").mkdir()
+    return str(folder / "empty")
+
+
+def only_csv(folder: Path) -> str:
+    (folder / "a.csv").write_text("a,b\n1,2\n")
+    return str(folder)
+
+
+def truncated(folder: Path) -> str:
+    path = Path(numbered(folder / "whole.parquet", 500))
+    path.write_bytes(path.read_bytes()[:-200])
+    return str(path)
+
+
+def other_columns(folder: Path) -> str:
+    numbered(folder / "a.parquet", 9)
+    write(folder / "b.parquet", {"id": np.arange(3)})
+    return str(folder)
+
+
+def other_types(folder: Path) -> str:
+    write(folder / "a.parquet", {"id": np.arange(3)})
+    write(folder / "b.parquet", {"id": np.arange(3.0)})
+    return str(folder)
+
+
+def delta(folder: Path) -> str:
+    numbered(folder / "a.parquet", 9)
+    (folder / "_delta_log").mkdir()
+    (folder / "_delta_log" / "0.json").write_text(json.dumps({}))
+    return str(folder)
+
+
+def iceberg(folder: Path) -> str:
+    (folder / "data").mkdir()
+    numbered(folder / "data" / "a.parquet", 9)
+    (folder / "metadata").mkdir()
+    (folder / "metadata" / "v1.metadata.json").write_text(json.dumps({}))
+    return str(folder)
+
+
+PLACES: list[tuple[Callable[[Path], str], str]] = [
+    (lambda folder: str(folder / "none.parquet"), "does not exist"),
+    (lambda folder: str(folder / "*.parquet"), "no file matches"),
+    (lambda _: "s4://bucket/a.parquet", "cannot open"),
+    (lambda _: "sample://digit", "did you mean `digits`"),
+    (lambda folder: write(folder / "none.parquet", {"a": np.zeros(0)}), "has no rows"),
+    (empty, "it is empty"),
+    (only_csv, "distprop import"),
+    (truncated, "truncated"),
+    (other_columns, "in one of them only"),
+    (other_types, "int64 in one and double in the other"),
+    (delta, "Delta"),
+    (iceberg, "Iceberg"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "says"), PLACES)
+def test_places_without_readable_rows_are_refused(tmp_path: Path, make: Callable[[Path], str], says: str) -> None:
+    with pytest.raises(DataError) as error:
+        open_source(make(tmp_path))
+    assert says in str(error.value)
+    assert error.value.fix
+
+
+def test_a_damaged_row_group_is_named_when_it_is_read(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "a.parquet", {"a": np.random.default_rng(0).normal(size=500)}, 100))
+    content = bytearray(path.read_bytes())
+    content[4:400] = bytes(396)
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"row group 0 of .*a\.parquet"):
+        open_source(str(path)).read(0, ["a"])

@@ -1,0 +1,109 @@
+"""Proposed jobs fit their data: they prepare without errors, and a linear model learns from what they read."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from distprop.data.dataset import Dataset, prepare
+from distprop.data.inspecting import suggest
+from distprop.errors import DataError
+from tests.data.made import shared, write
+
+TASKS: dict[str, Any] = {
+    "softmax_cross_entropy": "classification", "binary_cross_entropy": "binary", "mean_squared_error": "regression",
+}  # fmt: skip
+
+
+def prepared(job: dict[str, Any]) -> Dataset:
+    return prepare(job["data"], job["seed"], TASKS[job["loss"]], next(iter(job["model"][-1].values())))
+
+
+def rows_of(data: Dataset, split: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    plan = data.splits[split].plan
+    batches = [b for v in range(plan.shards) for b in data.reader(split, v).evaluation_batches(512)]
+    x = np.concatenate([b.x.reshape(b.rows, -1) for b in batches]).astype(float)
+    return np.column_stack([x, np.ones(len(x))]), np.concatenate([b.y for b in batches])
+
+
+def ridge_r2(data: Dataset) -> float:
+    """R2 on the validation rows of a ridge regression; of class 0 against the others for classes."""
+    (x, y), (xv, yv) = rows_of(data, "train"), rows_of(data, "valid")
+    y, yv = (y, yv) if data.targets.classes is None else ((y == 0) * 1.0, (yv == 0) * 1.0)
+    w = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ y)
+    return 1.0 - float(((xv @ w - yv) ** 2).mean() / yv.var())
+
+
+SAMPLES = [
+    ("digits", "label", 10, "softmax_cross_entropy", 0.5), ("wine", "label", 3, "softmax_cross_entropy", 0.5),
+    ("breast_cancer", "label", 1, "binary_cross_entropy", 0.5), ("diabetes", "target", 1, "mean_squared_error", 0.3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "target", "outputs", "loss", "least"), SAMPLES)
+def test_jobs_for_the_samples_learn(name: str, target: str, outputs: int, loss: str, least: float) -> None:
+    job = suggest(f"sample://{name}", target)
+    assert (job["name"], job["loss"], job["model"][-1]) == (name, loss, {"dense": outputs})
+    assert ridge_r2(prepared(job)) > least
+
+
+TABLES = [
+    ("mnist/test", "label", 10, {"image"}), ("fsdd/test", "label", 10, {"logmel", "speaker", "take"}),
+    ("pneumonia_mnist/val", "label", 1, {"image"}),
+    ("driving_sim/test", "steering_smooth", 1, {"image", "steering", "throttle", "brake", "speed", "run", "frame",
+                                                "time"}),
+    ("fx_rates/test", "next_logvol5", 1, {"returns", "next_return", "currency", "rate"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "target", "outputs", "features"), TABLES)
+def test_jobs_for_the_shared_tables_fit_them(name: str, target: str, outputs: int, features: set[str]) -> None:
+    job = suggest(shared(f"{name}.parquet"), target)
+    assert set(job["data"]["features"]) == features
+    data = prepared(job)
+    assert data.targets.outputs == outputs
+    batch = data.reader("train", 0).batch(0, 0)
+    assert np.isfinite(batch.x).all()
+    assert 0.05 < batch.x.std() < 3.0
+
+
+def test_files_beside_the_training_file_are_used() -> None:
+    job = suggest(shared("pneumonia_mnist/train.parquet"), "label")
+    assert job["name"] == "pneumonia_mnist"
+    assert [Path(job["data"][split]).name for split in ("valid", "test")] == ["val.parquet", "test.parquet"]
+
+
+def test_columns_without_meaning_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    columns = {
+        "row": np.arange(60), "same": np.ones(60), "name": np.array([f"n{i}" for i in range(60)]),
+        "age": np.arange(60) * 0.5, "size": np.arange(60) % 7, "label": np.arange(60) % 3,
+    }  # fmt: skip
+    job = suggest(write(tmp_path / "a.parquet", columns), "label")
+    assert job["data"]["features"] == {"age": "standardize", "size": "standardize"}
+    assert {key: why for key, why in job["comments"].items() if "features" in key} == {
+        "data.features.row": "left out: it counts the rows",
+        "data.features.same": "left out: it is the same in every row",
+        "data.features.name": "left out: it has 60 different texts",
+    }
+    assert prepared(job).targets.classes == (0, 1, 2)
+
+
+@pytest.mark.parametrize(("label", "loss", "outputs"), [
+    (np.array(["a", "b", "c"] * 20), "softmax_cross_entropy", 3), (np.arange(60) % 2 == 1, "binary_cross_entropy", 1),
+    (np.arange(60) % 3 * 10, "softmax_cross_entropy", 3), (np.arange(60), "mean_squared_error", 1),
+    (np.arange(60) % 2 * 0.5, "mean_squared_error", 1), (np.zeros((60, 2)), "mean_squared_error", 2),
+])  # fmt: skip
+def test_the_target_decides_about_loss_and_outputs(tmp_path: Path, label: Any, loss: str, outputs: int) -> None:
+    job = suggest(write(tmp_path / "a.parquet", {"a": np.arange(60) * 0.5, "label": label}), "label")
+    assert (job["loss"], job["model"][-1]) == (loss, {"dense": outputs})
+    assert prepared(job).targets.outputs == outputs
+
+
+def test_a_target_that_is_not_there_and_data_without_features_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", {"same": np.ones(9), "label": np.arange(9)})
+    with pytest.raises(DataError, match="did you mean `label`"):
+        suggest(path, "labels")
+    with pytest.raises(DataError, match="the same in every row"):
+        suggest(path, "label")
