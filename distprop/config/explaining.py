@@ -39,7 +39,7 @@ def explain(error: ValidationError, document: Document) -> ConfigError:
     """One ConfigError for the mistake to mend first: unknown keys (they make others), else the first."""
     details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
     detail = details[0]
-    path = tuple(part for part in detail["loc"] if not str(part).startswith("<"))
+    path = tuple(part for part in detail["loc"] if not str(part).startswith(("<", "[key]")))
     if detail["type"] == "extra_forbidden":
         return _unknown_key(path, document)
     if detail["type"] == "problem":
@@ -81,9 +81,7 @@ def _missing(path: Path, document: Document) -> ConfigError:
 def _wrong_value(detail: ErrorDetails, path: Path, document: Document) -> ConfigError:
     context = detail.get("ctx", {})
     if detail["type"] == "union_tag_invalid":
-        expected = (
-            context["expected_tags"].replace("'", "").replace("<", "").replace(">", "").replace(", ", " or ")
-        )
+        expected = context["expected_tags"].replace("'", "").replace("<", "").replace(">", "").replace(", ", " or ")
     else:
         expected = MUST_BE.get(detail["type"], "").format(**context)
     said = f"must be {expected}, not" if expected else "cannot be"

@@ -18,18 +18,16 @@ Layers = Annotated[tuple[Spec, ...], Field(strict=False, min_length=1)]
 class Job(Strict):
     """A training job. Keys are those of the config file; `${VAR}` in paths and addresses stays as written."""
 
-    name: str = Field(
-        default="job", min_length=1, description="what the run is called", examples=["mnist-mlp"]
-    )
+    name: str = Field(default="job", min_length=1, description="what the run is called", examples=["mnist-mlp"])
     seed: int = Field(
         default=0, ge=0, lt=2**64, description="all randomness: weights, row order, dropout", examples=[7]
     )
     data: Data
-    model: Annotated[
-        Annotated[FunctionName, Tag("<text>")] | Annotated[Layers, Tag("<list>")], Discriminator(form)
-    ] = Field(
-        description="a list of layers, or package.module:function(input_shape, outputs) that returns one",
-        examples=[[{"dense": 128}, "relu", {"dense": 10}], "my_nets:build"],
+    model: Annotated[Annotated[FunctionName, Tag("<text>")] | Annotated[Layers, Tag("<list>")], Discriminator(form)] = (
+        Field(
+            description="a list of layers, or package.module:function(input_shape, outputs) that returns one",
+            examples=[[{"dense": 128}, "relu", {"dense": 10}], "my_nets:build"],
+        )
     )
     loss: Spec = Field(description="what training makes small", examples=["softmax_cross_entropy"])
     metrics: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(

@@ -60,9 +60,7 @@ class Optimizer(Strict):
             raise _not_an_optimizer(f"the optimizer is {value!r}")
         names = [key for key in value if key != "clip_norm"]
         if len(names) != 1:
-            raise _not_an_optimizer(
-                f"{len(names)} optimizers are named: {', '.join(map(str, names)) or 'none'}"
-            )
+            raise _not_an_optimizer(f"{len(names)} optimizers are named: {', '.join(map(str, names)) or 'none'}")
         settings = value[names[0]]
         if not isinstance(settings, Mapping | None):
             raise _not_an_optimizer(f"the settings of `{names[0]}` are {settings!r}")
@@ -73,9 +71,7 @@ class Optimizer(Strict):
         return {self.name: self.settings, "clip_norm": self.clip_norm}
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The schema of the mapping as it is written, not of the fields it is kept in."""
         return {
             "type": "object",

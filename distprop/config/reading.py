@@ -66,9 +66,7 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 def is_plain(value: Any) -> bool:
     """Whether a leaf is text, a finite number, true, false or null: what JSON can hold, too."""
-    return (
-        value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    )
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def read_value(text: str) -> Any:

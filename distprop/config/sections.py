@@ -70,6 +70,9 @@ class Data(Strict):
     classes: Classes = Field(
         default="auto", description="the class values in the order of the outputs, or auto", examples=["auto"]
     )
+    weight: str | None = Field(
+        default=None, description="a column of row weights, 0 or more; null: each row counts once", examples=["weight"]
+    )
     shards: PositiveInt = Field(
         default=8,
         description="fixed parts of the training rows, the most workers that can help; part of the recipe",
@@ -94,9 +97,7 @@ class Data(Strict):
 class EarlyStopping(Strict):
     """End training when a metric has not become better for a while; the best model is kept."""
 
-    metric: EvaluationMetric = Field(
-        description="what is watched, measured on `data.valid`", examples=["valid/loss"]
-    )
+    metric: EvaluationMetric = Field(description="what is watched, measured on `data.valid`", examples=["valid/loss"])
     patience: PositiveInt = Field(description="evaluations without a better value", examples=[3])
     min_delta: float = Field(default=0.0, ge=0, description="how much better is better", examples=[0.0])
 
@@ -135,7 +136,7 @@ class Train(Strict):
         """The version that training ends with: how many updates it makes, at least 1."""
         if self.steps is not None:
             return self.steps
-        assert self.epochs is not None  # noqa: S101 - exactly one is given
+        assert self.epochs is not None
         return max(1, round(self.epochs * steps_per_epoch))
 
 
@@ -196,12 +197,10 @@ class WorkerRange(Strict):
 class Cluster(Strict):
     """Where the job runs. Nothing here may change the numbers."""
 
-    workers: Annotated[Auto | WholeNumber | Annotated[WorkerRange, Tag("<mapping>")], Discriminator(form)] = (
-        Field(
-            default="auto",
-            description="auto (the smaller of shards and CPUs), a number, or {min, max}",
-            examples=["auto", 2],
-        )
+    workers: Annotated[Auto | WholeNumber | Annotated[WorkerRange, Tag("<mapping>")], Discriminator(form)] = Field(
+        default="auto",
+        description="auto (the smaller of shards and CPUs), a number, or {min, max}",
+        examples=["auto", 2],
     )
     servers: Annotated[Auto | WholeNumber, Discriminator(form)] = Field(
         default="auto", description="auto (one a machine), or a number", examples=["auto", 1]

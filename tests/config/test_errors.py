@@ -176,9 +176,7 @@ MISTAKES = [  # (what is written, instead of, pieces of what, piece of the fix)
 ]
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "what", "fix"), MISTAKES, ids=[wrong for _, wrong, _, _ in MISTAKES]
-)
+@pytest.mark.parametrize(("right", "wrong", "what", "fix"), MISTAKES, ids=[wrong for _, wrong, _, _ in MISTAKES])
 def test_a_mistake_is_told_with_its_place_and_what_to_write(tmp_path, right, wrong, what, fix):
     path = tmp_path / "job.yaml"
     assert right in TEXT

@@ -161,7 +161,7 @@ def test_a_spec_is_a_name_or_one_name_with_settings():
 
 
 @given(st.integers(1, 10**6), st.sampled_from(["step", "epoch"]), st.integers(1, 1000))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_an_interval_reads_as_it_is_written_and_counts_whole_steps(count, unit, steps_per_epoch):
     job = load_job(JOB, {"train.evaluate_every": f"{count} {unit}s"})
     interval = job.train.evaluate_every

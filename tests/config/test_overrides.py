@@ -136,9 +136,7 @@ def test_a_resolved_config_follows_the_schema(path):
     jsonschema.validate(load_job(path).plain(), schema())
 
 
-@pytest.mark.parametrize(
-    "change", [{"zzz": 1}, {"seed": "x"}, {"cluster": {"workers": 0}}, {"optimizer": {}}], ids=str
-)
+@pytest.mark.parametrize("change", [{"zzz": 1}, {"seed": "x"}, {"cluster": {"workers": 0}}, {"optimizer": {}}], ids=str)
 def test_the_schema_refuses_what_the_models_refuse(change):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**JOB, **change}, schema())

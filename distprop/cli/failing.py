@@ -1,0 +1,45 @@
+"""How commands fail: what / why / fix on stderr, and an exit code that scripts can trust.
+
+0 done, 1 training failed or a mistake of ours, 2 the user's input was wrong, 130 interrupted.
+"""
+
+import os
+import sys
+import traceback
+
+import click
+
+from distprop.errors import DistpropError, UserError
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+EXIT_CODES = {"finished": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
+
+
+def fail(error: BaseException, debug: bool) -> int:
+    """Say on stderr what went wrong, and return the exit code. A traceback is shown with `debug` only."""
+    if isinstance(error, BrokenPipeError):  # `distprop list | head`: whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    if debug:
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    say(error if isinstance(error, DistpropError) else _unforeseen(error))
+    return WRONG_INPUT if isinstance(error, UserError) else FAILED
+
+
+def say(error: DistpropError) -> None:
+    """Print an error's three sentences on stderr, the first of them standing out on a terminal."""
+    click.echo(click.style("error: ", fg="red", bold=True) + click.style(error.what, bold=True), err=True)
+    for label, text in (("why", error.why), ("fix", error.fix)):
+        if text:
+            click.echo(f"  {label}: {text}", err=True)
+
+
+def _unforeseen(error: BaseException) -> DistpropError:
+    return DistpropError(
+        f"{type(error).__name__}: {error}",
+        "nothing in distprop expects this error: it is a mistake in distprop, or in a module that the job names",
+        "run the same command with --debug to see where it happened",
+    )

@@ -1,0 +1,76 @@
+"""`distprop list` and `distprop ui`: the runs so far."""
+
+import os
+import subprocess
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from distprop.cli.options import debug_option, json_option, print_json, uri_option
+from distprop.report import finite
+
+if TYPE_CHECKING:
+    from distprop.tracking.runs import RunRow
+
+HEAD = ("run", "name", "status", "started", "measured", "digest")
+MOST_METRICS = 3
+
+
+@click.command("list", short_help="List the runs, newest first.")
+@uri_option
+@click.option("--experiment", help="Default: MLFLOW_EXPERIMENT_NAME, else all.")
+@json_option
+@debug_option
+def list_runs(uri: str | None, experiment: str | None, as_json: bool) -> None:
+    """List the runs that MLflow knows, newest first."""
+    from distprop.cli.pages import table
+    from distprop.tracking import runs
+    from distprop.tracking.address import resolve_uri
+
+    wanted = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or None
+    rows = runs.list_runs(resolve_uri(uri).uri, wanted)
+    if as_json:
+        print_json([_plain(row) for row in rows])
+    elif rows:
+        click.echo("\n".join(table(HEAD, [_cells(row) for row in rows])))
+    else:
+        click.echo("no runs yet: start one with `distprop train CONFIG`", err=True)
+
+
+def _plain(row: "RunRow") -> dict[str, object]:
+    return {**asdict(row), "metrics": {name: finite(value) for name, value in row.metrics.items()}}
+
+
+def _cells(row: "RunRow") -> tuple[str, ...]:
+    started = datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M")
+    return row.run_id, row.name, row.status, started, _measured(row), (row.digest or "")[:12]
+
+
+def _measured(row: "RunRow") -> str:
+    """The metrics that say most: of test rows, else of validation rows, else of training rows."""
+    for split in ("test/", "valid/", "train/"):
+        of_split = [(name, value) for name, value in sorted(row.metrics.items()) if name.startswith(split)]
+        if of_split:
+            return "  ".join(f"{name} {value:.4g}" for name, value in of_split[:MOST_METRICS])
+    return ""
+
+
+@click.command(short_help="Show the runs in a browser.")
+@uri_option
+@debug_option
+def ui(uri: str | None) -> None:
+    """Show the runs in a browser, on MLflow's own pages; Ctrl-C ends it."""
+    from distprop.tracking.address import resolve_uri
+    from distprop.tracking.ui import command
+
+    words = command(resolve_uri(uri).uri)
+    if len(words) == 1:
+        click.echo(f"the runs are at {words[0]}")
+        return
+    try:
+        code = subprocess.call(words)  # noqa: S603 - our own command, no shell
+    except KeyboardInterrupt:
+        code = 0
+    click.get_current_context().exit(code)

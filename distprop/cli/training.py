@@ -1,0 +1,95 @@
+"""`distprop train` and `distprop resume`."""
+
+from typing import Any, Literal
+
+import click
+
+from distprop.cli import kernel
+from distprop.cli.failing import EXIT_CODES
+from distprop.cli.options import (
+    config_argument,
+    debug_option,
+    inline_option,
+    json_option,
+    placement_options,
+    print_json,
+    set_option,
+)
+
+
+@click.command(short_help="Train the job of a CONFIG file.")
+@config_argument
+@placement_options
+@inline_option
+@set_option
+@click.option("--run-key", metavar="KEY", help="Name this training, so that a retry of it can go on.")
+@click.option(
+    "--resume",
+    type=click.Choice(["auto", "never", "must"]),
+    default=None,
+    help="With --run-key: go on from KEY's newest checkpoint. Default: auto with a key.",
+)
+@click.option("--dry-run", is_flag=True, help="Everything but the training: data, cluster, tracking, plan.")
+@json_option
+@debug_option
+def train(
+    config: str,
+    inline: bool,
+    overrides: tuple[str, ...],
+    run_key: str | None,
+    resume: Literal["auto", "never", "must"] | None,
+    dry_run: bool,
+    as_json: bool,
+    **placement: Any,
+) -> None:
+    """Train the job of a CONFIG file.
+
+    Needs no cluster and no servers: without --address it starts a local Ray, and records the run in mlflow.db.
+    Where it runs and on how many workers never changes the numbers.
+    """
+    from distprop.config import load_job
+
+    if resume in ("auto", "must") and run_key is None:
+        raise click.UsageError(f"--resume {resume} needs --run-key KEY: the name of the training to go on with.")
+    job = load_job(config, overrides)
+    kernel.ready(job.numerics.blas_kernel)
+    from distprop import training
+    from distprop.console import Console
+
+    mode = resume or ("never" if run_key is None else "auto")
+    with Console() as console:
+        result = training.train(
+            job, inline=inline, run_key=run_key, resume=mode, dry_run=dry_run, listeners=[console], **placement
+        )
+    _finish(result, as_json)
+
+
+@click.command(short_help="Go on with a training from its newest checkpoint.")
+@click.argument("run")
+@placement_options
+@inline_option
+@json_option
+@debug_option
+def resume(run: str, inline: bool, as_json: bool, **placement: Any) -> None:
+    """Go on with a training from its newest checkpoint: RUN is a run id or the path of a checkpoint.
+
+    Any number of workers and servers may go on: the numbers are those of a training that was never interrupted.
+    """
+    from distprop import training
+
+    kernel.ready(training.job_of(run).numerics.blas_kernel)
+    from distprop.console import Console
+
+    with Console() as console:
+        result = training.resume(run, inline=inline, listeners=[console], **placement)
+    _finish(result, as_json)
+
+
+def _finish(result: Any, as_json: bool) -> None:
+    """Print the summary (on stderr, if stdout is for JSON) and end with the status' exit code."""
+    from distprop.console import summary
+
+    click.echo(summary(result), err=as_json)
+    if as_json:
+        print_json(result.plain())
+    click.get_current_context().exit(EXIT_CODES[result.status])

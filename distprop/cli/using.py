@@ -1,0 +1,56 @@
+"""`distprop evaluate` and `distprop predict`: a trained model on data."""
+
+from pathlib import Path
+
+import click
+
+from distprop.cli import kernel
+from distprop.cli.options import debug_option, json_option, print_json, uri_option
+
+model_argument = click.argument("model")
+data_argument = click.argument("data")
+
+
+@click.command(short_help="Measure a MODEL on DATA.")
+@model_argument
+@data_argument
+@uri_option
+@json_option
+@debug_option
+def evaluate(model: str, data: str, uri: str | None, as_json: bool) -> None:
+    """Measure a MODEL on DATA that has the target, too.
+
+    MODEL is a folder, models:/m-..., models:/name@alias or runs:/RUN_ID/model; DATA are Parquet files.
+    """
+    kernel.ready("auto")
+    from distprop.cli.scoring import measure
+    from distprop.model import load_model
+    from distprop.report import finite
+
+    metrics = measure(load_model(model, uri), data)
+    if as_json:
+        print_json({name: finite(value) for name, value in metrics.items()})
+        return
+    for name, value in metrics.items():
+        click.echo(f"{name} {value:,}" if name == "rows" else f"{name} {value:.6g}")
+
+
+@click.command(short_help="Predict DATA with a MODEL into a Parquet file.")
+@model_argument
+@data_argument
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The Parquet file to write.")
+@click.option("--keep", multiple=True, metavar="COLUMN", help="Copy a column of DATA; may be given often.")
+@click.option("--proba", is_flag=True, help="Also write the probability of each class.")
+@uri_option
+@debug_option
+def predict(model: str, data: str, out: Path, keep: tuple[str, ...], proba: bool, uri: str | None) -> None:
+    """Predict DATA with a MODEL into a Parquet file, rows in the order of DATA.
+
+    MODEL is a folder, models:/m-..., models:/name@alias or runs:/RUN_ID/model; DATA are Parquet files.
+    """
+    kernel.ready("auto")
+    from distprop.cli.scoring import predict_to
+    from distprop.model import load_model
+
+    rows = predict_to(load_model(model, uri), data, out, keep, proba)
+    click.echo(f"{rows:,} predictions in {out}")
