@@ -17,6 +17,8 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output carries results only
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_UV_AUTO_DETECT": "false",  # a uv.lock in the current folder says nothing about the model
     "GIT_PYTHON_REFRESH": "quiet",
 }

@@ -7,6 +7,7 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
+from distprop.tracking.naming import cut
 from distprop.tracking.spool import Line, Record, Spool
 from distprop.tracking.store import Point, Refused, Run, Store
 
@@ -17,6 +18,7 @@ SPARED = ("picture", "model", "text", "inputs", "link")
 SHORTEST_PAUSE = 0.25  # seconds between requests, so that many steps share one
 REST = 2.0  # pause this many times as long as sending took: training shares the interpreter with us
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds of back-off
+GRACE = 5.0  # seconds, at the end, for a server that does not answer
 TRIES = 3  # of a picture, a model or the like that fails while the server answers
 
 _log = logging.getLogger("distprop")
@@ -32,6 +34,7 @@ class Delivery:
         self._run: Run | None = None
         self._steps: dict[str, int] = {}  # metric -> last step that the run has
         self._failures = 0  # one after another
+        self._deadline = 0.0  # for a server that does not answer
         self._wake, self._closing = Flag(), Flag()
         self._thread = Thread(target=self._loop, name="distprop-tracking", daemon=True)
         self._did: dict[str, Callable[[str, Record], None]] = {
@@ -53,7 +56,8 @@ class Delivery:
         self._wake.set()
 
     def finish(self, timeout: float) -> bool:
-        """Deliver what is left, for at most `timeout` seconds; where nobody answers, one last try. True if all went."""
+        """Deliver what is left, for at most `timeout` seconds, where nobody answers GRACE. True if all went."""
+        self._deadline = time.monotonic() + min(timeout, GRACE)
         self._closing.set()
         self._wake.set()
         if self._thread.ident is not None:
@@ -107,16 +111,22 @@ class Delivery:
             else:
                 self.away, wait = "", FIRST_WAIT
                 self._rest(more, time.monotonic() - began)
+        while not self._delivered_last() and time.monotonic() < self._deadline:
+            time.sleep(FIRST_WAIT)
+
+    def _delivered_last(self) -> bool:
         try:
             self.deliver_all()
-            self.away = ""
         except Exception as error:
             self._miss(error)
+            return False
+        self.away = ""
+        return True
 
     def _miss(self, error: Exception) -> None:
         if not self.away:
-            _log.warning("tracking is away, points are kept on disk in %s: %s", self.spool.folder, error)
-        self.away = str(error) or type(error).__name__
+            _log.warning("tracking is away, its records are kept in %s: %s", self.spool.folder, _short(error))
+        self.away = _short(error)
 
     def _rest(self, more: bool, spent: float) -> None:
         if not more:
@@ -191,6 +201,10 @@ class Delivery:
                 steps[metric] = step
             new.append(line.record)
         return new, steps
+
+
+def _short(error: Exception) -> str:
+    return cut(" ".join(str(error).split()) or type(error).__name__, 160)
 
 
 def _request(lines: Sequence[Line]) -> Sequence[Line]:

@@ -1,5 +1,6 @@
 import atexit
 import logging
+import threading
 import time
 
 import pytest
@@ -21,6 +22,7 @@ LOSSES = [(version, 1 / version) for version in range(1, 9)]
 def impatient(monkeypatch):
     monkeypatch.setattr(delivery, "SHORTEST_PAUSE", 0.01)
     monkeypatch.setattr(delivery, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(delivery, "GRACE", 0.2)
 
 
 @pytest.fixture
@@ -129,6 +131,30 @@ def test_a_lost_answer_doubles_nothing(make, store):
     tracker.close()
     assert store.curve("train/loss") == LOSSES
     assert len(store.points) == len(set(store.points))
+
+
+def test_a_server_that_comes_back_at_the_last_moment_gets_everything(make, store, monkeypatch):
+    monkeypatch.setattr(delivery, "GRACE", 10.0)
+    store.away = True
+    tracker = make()
+    tell(tracker, STARTED, *steps(), *ending())
+    timer = threading.Timer(0.2, lambda: setattr(store, "away", False))
+    timer.start()
+    assert tracker.close(timeout=20).spooled == 0
+    timer.join()
+    assert store.status == "FINISHED"
+
+
+def test_a_server_that_hangs_at_the_end_is_waited_for_no_longer_than_asked(make, store):
+    store.gate.clear()
+    tracker = make()
+    tell(tracker, STARTED, *steps(), *ending())
+    summary = tracker.close(timeout=0.1)
+    assert summary.spooled > 20
+    assert "tracking is slow" in summary.word
+    store.gate.set()
+    tracker._delivery._thread.join(10)
+    tracker._spool.close()
 
 
 def test_what_was_not_sent_is_kept_said_and_sent_later(make, store, caplog):
