@@ -20,6 +20,7 @@ class ReadAhead:
         self._readers = dict(readers or {})
         self._depth = depth
         self._ahead: dict[int, deque[tuple[At, Future[Batch]]]] = {}
+        self._decoding: Future[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
 
     def own(self, readers: Mapping[int, ShardReader]) -> None:
@@ -45,13 +46,15 @@ class ReadAhead:
         else:
             batch = ahead.popleft()[1].result()
         self._fill(reader, ahead, at)
+        if self._decoding is None or self._decoding.done():  # one at a time: batches come first
+            self._decoding = self._thread.submit(reader.look_ahead, *ahead[-1][0])
         return batch
 
     def _fill(self, reader: ShardReader, ahead: deque[tuple[At, Future[Batch]]], at: At) -> None:
         last = ahead[-1][0] if ahead else at
         while len(ahead) < self._depth:
             last = _following(reader, last)
-            ahead.append((last, self._thread.submit(_read, reader, last)))
+            ahead.append((last, self._thread.submit(reader.batch, *last)))
 
     def _forget(self, shard: int) -> None:
         for _, future in self._ahead.pop(shard, deque()):
@@ -73,9 +76,3 @@ class ReadAhead:
 def _following(reader: ShardReader, at: At) -> At:
     epoch, step = at
     return (epoch, step + 1) if reader.plan.leaf_rows(reader.shard, step + 1) else (epoch + 1, 0)
-
-
-def _read(reader: ShardReader, at: At) -> Batch:
-    batch = reader.batch(*at)
-    reader.look_ahead(*at)
-    return batch

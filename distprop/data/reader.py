@@ -1,5 +1,6 @@
 """A shard's rows, leaf by leaf: a pure function of (epoch, step), whatever was read before."""
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,13 +82,14 @@ class ShardReader:
 
         So a new window costs no step much. Does nothing where the decoded rows would not stay in memory.
         """
-        size, start = self._order.window_rows, self.plan.leaf_bounds(self.shard, step)[0]
-        index = start // size + 1
-        if index * size >= self._order.rows:
-            return
+        size, (start, stop) = self._order.window_rows, self.plan.leaf_bounds(self.shard, step)
+        index, last = start // size + 1, -(-self._order.rows // size)
+        begin, end = (index - 1) * size, min(index * size, self._order.rows)
+        used = min(1.0, (stop - begin) / (end - begin))
         with self._lock:
-            pieces = self._order.window(epoch, index).pieces
-            due = -(-len(pieces) * (start % size + 1) // size)
+            window = self._order.window(epoch, index) if index < last else self._order.window(epoch + 1, 0)
+            pieces = window.pieces
+            due = math.ceil(len(pieces) * used)
             for piece in pieces[:due]:
                 if self._cache.load(self._split, self._part, piece.group):
                     return

@@ -207,3 +207,15 @@ def test_mnist_is_read_once_an_epoch() -> None:
     assert (batch.x.shape, batch.x.max() <= 1.0, batch.x.flags.c_contiguous) == ((128, 28, 28, 1), True, True)
     ids = epoch_ids(data, 0, 0)
     assert len(ids) == 2500
+
+
+def test_the_next_window_is_decoded_before_it_is_needed(tmp_path: Path) -> None:
+    data = ready(numbered(tmp_path / "a.parquet", 300, 5), shards=1, shuffle_rows=50, features=["id"])
+    part, reader, cache = data.splits["train"].part, data.reader("train", 0), data.cache
+    order = [int(i) // 5 for i in epoch_ids(ready(part.source.name, shards=1, shuffle_rows=50, features=["id"]), 0, 0)]
+    for step in range(50 // 8):
+        reader.batch(0, step)
+        for _ in range(3):
+            reader.look_ahead(0, step)
+    assert not any(cache.load("train", part, group) for group in set(order[:100]))
+    assert any(cache.load("train", part, group) for group in set(order[100:]))
