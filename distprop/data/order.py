@@ -52,10 +52,14 @@ class ShardOrder:
 
     def window(self, epoch: int, index: int) -> Window:
         """Window `index` of an epoch: rows [index * window_rows, ...) of the epoch's order."""
+        pieces = self.window_pieces(epoch, index)
+        rows = sum(piece.stop - piece.start for piece in pieces)
+        return Window(pieces, permutation(self.seed, ROWS, (epoch, self.shard, index), rows))
+
+    def window_pieces(self, epoch: int, index: int) -> tuple[Piece, ...]:
+        """What a window reads, without the draw of its rows' order."""
         start = index * self.window_rows
-        stop = min(start + self.window_rows, self.rows)
-        shuffle = permutation(self.seed, ROWS, (epoch, self.shard, index), stop - start)
-        return Window(self._between(epoch, start, stop), shuffle)
+        return self._between(epoch, start, min(start + self.window_rows, self.rows))
 
     def _between(self, epoch: int, start: int, stop: int) -> tuple[Piece, ...]:
         order = permutation(self.seed, GROUPS, (epoch, self.shard, 0), len(self.pieces))

@@ -87,8 +87,7 @@ class ShardReader:
         begin, end = (index - 1) * size, min(index * size, self._order.rows)
         used = min(1.0, (stop - begin) / (end - begin))
         with self._lock:
-            window = self._order.window(epoch, index) if index < last else self._order.window(epoch + 1, 0)
-            pieces = window.pieces
+            pieces = self._order.window_pieces(*((epoch, index) if index < last else (epoch + 1, 0)))
             due = math.ceil(len(pieces) * used)
             for piece in pieces[:due]:
                 if self._cache.load(self._split, self._part, piece.group):

@@ -42,14 +42,18 @@ class Targets:
         """Class number of each raw value (N,), -1 for none."""
         if not self._counted:
             return Categories(self.column, self.classes or ()).index(raw).astype(np.int64)
-        whole = raw.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # NaN is no class either
+            whole = raw.astype(np.int64)
         return np.where((whole == raw) & (whole >= 0) & (whole < len(self.classes or ())), whole, -1)
 
     def apply_raw(self, raw: NDArray[Any]) -> NDArray[Any]:
-        """Raw values -> classes (N,) int64; binary 0 or 1 (N,) float32; regression (N,) or (N, K) float32."""
+        """Turn raw values into what the loss takes; -1 stands for a value that is no class.
+
+        Classes (N,) int64; binary (N,) float32 of 0 and 1; regression (N,) or (N, K) float32.
+        """
         if self.task == "regression":
             return np.ascontiguousarray(raw, dtype=np.float32)
-        index = raw.astype(np.int64) if self._counted else self.index(raw)
+        index = self.index(raw)
         return index.astype(np.float32) if self.task == "binary" else index
 
     def to_json(self) -> dict[str, Any]:

@@ -73,6 +73,13 @@ def test_labels_become_class_numbers(
     assert type(data.targets).from_json(data.targets.to_json()) == data.targets
 
 
+def test_what_is_no_class_becomes_minus_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", {"a": np.arange(6.0), "label": np.arange(6) % 3})
+    targets = ready(path).targets
+    assert targets.apply_raw(np.array([2, 3, -4, 0])).tolist() == [2, -1, -1, 0]
+    assert targets.apply_raw(np.array([1.0, 0.5, np.nan])).tolist() == [1, -1, -1]
+
+
 def test_classes_may_be_given_in_the_order_of_the_outputs(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"a": np.arange(4.0), "label": np.array(["oak", "elm", "oak", "elm"])})
     data = ready(path, classes=["oak", "elm"], shards=1)
