@@ -11,7 +11,6 @@ from pyarrow import fs
 from distprop.errors import DataError
 
 PARQUET_ENDINGS = (".parquet", ".parq", ".pq")
-TABLE_FORMATS = {"_delta_log": "Delta", "metadata": "Iceberg"}
 
 
 def find_files(names: Sequence[str]) -> tuple[Any, tuple[str, ...], tuple[tuple[int, int], ...]]:
