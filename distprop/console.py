@@ -47,7 +47,7 @@ class Progressing:
         """Take in one step; loss and speed are smoothed."""
         self.version = event.version
         self.metrics = {name: _smooth(self.metrics.get(name), value) for name, value in event.metrics.items()}
-        if event.seconds > 0:
+        if event.seconds > 0 and event.version > self.first_version + 1:  # the first step warms up
             self.seconds_per_step = _smooth(self.seconds_per_step, event.seconds)
             self.rows_per_second = _smooth(self.rows_per_second, event.rows / event.seconds)
 
@@ -202,10 +202,15 @@ def summary(result: Result) -> str:
         f"{result.status}: {plural(result.steps, 'step')}, {result.epochs:.4g} epochs in {duration(result.seconds)} "
         f"({result.rows_per_second:,.0f} rows/s; {where}{_source(result)})"
     ]
-    lines += [f"  {text}" for text in measured(result.metrics)]
+    lines += [f"  {text}" for text in measured(_judging(result.metrics))]
     facts = {"digest": result.digest, "run": _run(result), "model": result.model_uri, "checkpoint": result.checkpoint}
     lines += [f"  {name:<10} {value}" for name, value in facts.items() if value]
     return "\n".join([*lines, *(f"next: {command}" for command in next_commands(result))])
+
+
+def _judging(metrics: Mapping[str, float]) -> Mapping[str, float]:
+    """The metrics that say how good the model is: those of a split."""
+    return {name: value for name, value in metrics.items() if name.startswith(("train/", "valid/", "test/"))}
 
 
 def _source(result: Result) -> str:

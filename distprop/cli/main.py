@@ -8,7 +8,7 @@ from distprop import __version__
 from distprop.cli.failing import fail
 from distprop.cli.looking import check, show
 from distprop.cli.making import import_data, init
-from distprop.cli.runs import list_runs, ui
+from distprop.cli.runs import list_runs, sync, ui
 from distprop.cli.training import resume, train
 from distprop.cli.using import evaluate, predict
 
@@ -43,5 +43,5 @@ def main() -> None:
     """Train neural networks on CPU clusters: the same bits at any size, nothing lost."""
 
 
-for command in (train, resume, list_runs, show, check, init, import_data, evaluate, predict, ui):
+for command in (train, resume, list_runs, show, check, init, import_data, evaluate, predict, sync, ui):
     main.add_command(command)

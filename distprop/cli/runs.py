@@ -4,11 +4,13 @@ import os
 import subprocess
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from distprop.cli.options import debug_option, json_option, print_json, uri_option
+from distprop.errors import CheckpointError
 from distprop.report import finite
 
 if TYPE_CHECKING:
@@ -55,6 +57,36 @@ def _measured(row: "RunRow") -> str:
         if of_split:
             return "  ".join(f"{name} {value:.4g}" for name, value in of_split[:MOST_METRICS])
     return ""
+
+
+@click.command(short_help="Send what MLflow did not get while it was away.")
+@click.argument("run")
+@debug_option
+def sync(run: str) -> None:
+    """Send what MLflow did not get of RUN while it was away.
+
+    RUN is a run id, or the path of a spool. Runs are looked for under this folder, as training was started here.
+    """
+    from distprop.tracking.sync import sync as send
+
+    summary = send(_spool_of(run))
+    click.echo(f"sent: {summary.delivered:,} records of run {summary.run_id} are in MLflow")
+
+
+def _spool_of(run: str) -> Path:
+    from distprop.tracking.spool import JOB, find
+
+    if (Path(run) / JOB).is_file():
+        return Path(run)
+    for folder in (Path("spool"), *sorted(Path().glob("*/*/spool"))):
+        found = find(folder, run)
+        if found is not None:
+            return found
+    raise CheckpointError(
+        f"nothing waits to be sent for {run}",
+        f"no spool under {Path.cwd()} belongs to it",
+        "see `distprop list`; if records do wait elsewhere, give the spool's path",
+    )
 
 
 @click.command(short_help="Show the runs in a browser.")

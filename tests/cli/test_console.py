@@ -38,7 +38,7 @@ RESULT = Result(
     status="finished",
     steps=100,
     epochs=4.0,
-    metrics={"valid/accuracy": 0.96123, "valid/loss": float("nan")},
+    metrics={"valid/accuracy": 0.96123, "valid/loss": float("nan"), "learning_rate": 0.1},
     digest="d" * 64,
     model_uri="models:/m-1",
     workers=2,
@@ -68,9 +68,10 @@ def ended(version, time=9.0):
 
 
 def test_plain_lines_say_what_runs_how_far_it_is_and_how_it_ended():
-    lines = seen_after(STARTED, step(1, 0.1), ended(1)).splitlines()
+    lines = seen_after(STARTED, step(1, 0.1, seconds=9), step(2, 0.2), ended(2)).splitlines()
     assert lines[0] == "digits: 9,610 parameters, 1,600 rows, 100 steps on 2 workers and 1 server"
-    assert lines[1] == "epoch 1/4  step 1/100  loss 0.5000  accuracy 0.5000  640 rows/s  0:10 left"
+    assert lines[1] == "epoch 1/4  step 1/100  loss 0.5000  accuracy 0.5000"
+    assert lines[2] == "epoch 1/4  step 2/100  loss 0.5000  accuracy 0.5000  640 rows/s  0:10 left"
     assert len(lines) == 3
 
 
@@ -143,6 +144,7 @@ def test_the_summary_says_how_it_ended_where_things_are_and_what_to_type():
     )
     for piece in ("valid/accuracy 0.9612", "d" * 64, "abc at sqlite:///mlflow.db", "models:/m-1"):
         assert piece in text
+    assert "learning_rate" not in text
     assert "next: distprop evaluate models:/m-1 DATA" in text
     assert "next: distprop ui" in text
 
@@ -160,7 +162,7 @@ def test_the_plain_result_has_null_and_never_nan():
     import json
 
     plain = RESULT.plain()
-    assert plain["metrics"] == {"valid/accuracy": 0.96123, "valid/loss": None}
+    assert plain["metrics"] == {"valid/accuracy": 0.96123, "valid/loss": None, "learning_rate": 0.1}
     assert list(plain) == [
         "run_id", "status", "steps", "epochs", "metrics", "digest", "model_uri", "workers", "servers", "seconds",
         "rows_per_second",

@@ -166,3 +166,31 @@ def test_the_module_is_the_command():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: /dev/null holds no job\n  why: ")
+
+
+@pytest.fixture
+def spool(here):
+    from distprop.tracking.spool import Spool, SpoolJob
+
+    job = SpoolJob(token="t", uri="sqlite:///x.db", experiment="e", run_name="n", started=0, run_id="abc")
+    Spool.create(here / "checkpoints" / "digits-1" / "spool" / "t", job).close()
+    return Path("checkpoints/digits-1/spool/t")
+
+
+@pytest.mark.parametrize("named", ["abc", "t", "checkpoints/digits-1/spool/t"])
+def test_sync_finds_the_spool_of_a_run(run, spool, monkeypatch, named):
+    from distprop.tracking import sync
+    from distprop.tracking.summary import TrackingSummary
+
+    asked = []
+    monkeypatch.setattr(sync, "sync", lambda path: asked.append(path) or TrackingSummary(3, 0, 0, "abc", None, None))
+    done = run("sync", named)
+    assert done.exit_code == 0, done.stderr
+    assert asked == [spool]
+    assert done.stdout == "sent: 3 records of run abc are in MLflow\n"
+
+
+def test_sync_of_a_run_without_a_spool_says_so(run, here):  # noqa: ARG001
+    done = run("sync", "nothing")
+    assert done.exit_code == 2
+    assert "nothing waits to be sent for nothing" in done.stderr
