@@ -1,0 +1,159 @@
+"""`evaluate` and `predict`: a saved model over Parquet files."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distprop.cli.scoring import ROWS_AT_ONCE
+from distprop.data.dataset import prepare
+from distprop.model import Model, load_model
+from distprop.nn.network import build_network
+
+ROWS = ROWS_AT_ONCE + 100
+WAYS = {"kind": "softmax_cross_entropy", "yes": "binary_cross_entropy", "value": "mean_squared_error"}
+
+
+def rows(count=ROWS, seed=0):
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 3, count)
+    x = kind + 0.3 * rng.normal(size=count)
+    return pa.table(
+        {
+            "x": x,
+            "z": rng.normal(size=count),
+            "kind": np.array(["a", "b", "c"])[kind],
+            "yes": kind % 2,
+            "value": (2 * x).astype(np.float32),
+        }
+    )
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(rows(), "data.parquet", row_group_size=ROWS - 7)
+    return "data.parquet"
+
+
+@pytest.fixture
+def save(data):
+    """A function: saves a model of untrained weights for a target, and returns it as it loads."""
+
+    def make(target):
+        task = {"kind": "classification", "yes": "binary", "value": "regression"}[target]
+        dataset = prepare({"train": data, "features": ["x", "z"], "target": target, "shards": 1}, seed=0, task=task)
+        layers = [{"dense": 4}, "tanh", {"dense": 3 if target == "kind" else 1}]
+        network = build_network(layers, dataset.input_shape)
+        flat = np.empty(network.arena.size, np.float32)
+        network.init(1, flat)
+        made = (dataset.features.to_json(), dataset.targets.to_json(), WAYS[target])
+        Model(layers, dataset.input_shape, flat, *made).save("model")
+        return load_model("model")
+
+    return make
+
+
+@pytest.mark.parametrize("target", ["kind", "yes"])
+def test_evaluate_measures_what_predict_gives(run, data, save, target):
+    model = save(target)
+    table = pq.read_table(data)
+    right = np.mean(model.predict(table) == table[target].to_numpy(zero_copy_only=False))
+    shares = model.predict_proba(table)
+    of_truth = shares[np.arange(ROWS), np.searchsorted(model.classes_, table[target].to_numpy(zero_copy_only=False))]
+    done = run("evaluate", "model", data, "--json")
+    assert done.exit_code == 0, done.stderr
+    measured = json.loads(done.stdout)
+    assert measured["rows"] == ROWS
+    assert measured["accuracy"] == pytest.approx(right)
+    assert measured["loss"] == pytest.approx(-np.mean(np.log(of_truth, dtype=np.float64)), rel=1e-5)
+
+
+def test_evaluate_of_a_regression_prints_its_errors(run, data, save):
+    model = save("value")
+    table = pq.read_table(data)
+    mean_square = np.mean((model.predict(table) - table["value"].to_numpy()) ** 2, dtype=np.float64)
+    lines = dict(line.split(" ") for line in run("evaluate", "model", data).stdout.splitlines())
+    assert float(lines["loss"]) == pytest.approx(mean_square, rel=1e-4)
+    assert float(lines["rmse"]) == pytest.approx(mean_square**0.5, rel=1e-4)
+    assert lines["rows"] == f"{ROWS:,}"
+
+
+def test_predict_writes_labels_probabilities_and_kept_columns_in_order(run, data, save):
+    model = save("kind")
+    done = run("predict", "model", data, "--out", "made/out.parquet", "--proba", "--keep", "value")
+    assert done.exit_code == 0, done.stderr
+    table, out = pq.read_table(data), pq.read_table("made/out.parquet")
+    assert out.column_names == ["value", "prediction", "probability_a", "probability_b", "probability_c"]
+    assert out["value"].equals(table["value"])
+    assert out["prediction"].to_pylist() == model.predict(table).tolist()
+    np.testing.assert_allclose(out["probability_b"].to_numpy(), model.predict_proba(table)[:, 1], rtol=1e-5)
+
+
+def test_predict_needs_no_target(run, data, save, tmp_path):
+    model = save("value")
+    pq.write_table(pq.read_table(data).select(["z", "x"]), tmp_path / "bare.parquet")
+    assert run("predict", "model", "bare.parquet", "--out", "out.parquet").exit_code == 0
+    out = pq.read_table("out.parquet")
+    np.testing.assert_allclose(out["prediction"].to_numpy(), model.predict(pq.read_table(data)), rtol=1e-5)
+
+
+def changed(column, row, value):
+    table = rows(20)
+    values = table[column].to_pylist()
+    values[row] = value
+    return table.set_column(table.column_names.index(column), column, pa.array(values, table.schema.field(column).type))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (rows(20).drop_columns(["x"]), "no column 'x'"),
+        (rows(20).drop_columns(["kind"]), "no column 'kind'"),
+        (rows(20).set_column(0, "x", pa.array(["text"] * 20)), "column 'x' of bad.parquet is string"),
+        (changed("kind", 7, "d"), "a label that is no class of the model in row 7 of row group 0 of"),
+        (changed("x", 5, float("nan")), "a value that is not finite in row 5 of row group 0 of"),
+        (changed("x", 5, None), "column 'x' has a null in row 5"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_evaluate_names_what_is_wrong_with_the_data(run, save, table, said):
+    save("kind")
+    pq.write_table(table, "bad.parquet")
+    done = run("evaluate", "model", "bad.parquet")
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert "  fix: " in done.stderr
+
+
+def test_evaluate_names_a_regression_target_that_is_not_finite(run, save):
+    save("value")
+    pq.write_table(changed("value", 3, float("inf")), "bad.parquet")
+    assert "a target that is not finite in row 3" in run("evaluate", "model", "bad.parquet").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("model", "gone.parquet"), "gone.parquet"),
+        (("nowhere", "data.parquet"), "nowhere is no saved model"),
+        (("model", "data.parquet", "--keep", "vlaue"), "did you mean `value`?"),
+        (("model", "${NOT_SET}/x"), "NOT_SET is not set"),
+    ],
+    ids=str,
+)
+def test_predict_from_what_is_not_there_writes_nothing(run, save, tmp_path, words, said, monkeypatch):
+    monkeypatch.delenv("NOT_SET", raising=False)
+    save("kind")
+    done = run("predict", *words, "--out", "out.parquet")
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_probabilities_of_a_regression_are_refused_and_nothing_is_left(run, data, save, tmp_path):
+    save("value")
+    assert run("predict", "model", data, "--out", "out.parquet", "--proba").exit_code == 2
+    assert not list(tmp_path.glob("*out*"))
