@@ -52,12 +52,11 @@ class Progressing:
             self.rows_per_second = _smooth(self.rows_per_second, event.rows / event.seconds)
 
     def line(self) -> str:
-        """Everything on one line: "epoch 2/5  step 120/600  loss 0.31  45,000 rows/s  0:12 left"."""
+        """One line, the most wanted first: "epoch 2/5  step 120/600  0:12 left  45,000 rows/s  loss 0.3100"."""
         parts = [f"epoch {self.epoch}/{self.epochs}", f"step {self.version:,}/{self.last_version:,}"]
-        parts += measured(self.shown())
         if math.isfinite(self.rows_per_second):
-            parts += [f"{self.rows_per_second:,.0f} rows/s", f"{duration(self.seconds_left)} left"]
-        return "  ".join(parts)
+            parts += [f"{duration(self.seconds_left)} left", f"{self.rows_per_second:,.0f} rows/s"]
+        return "  ".join([*parts, *measured(self.shown())])
 
     def shown(self) -> Mapping[str, float]:
         """The metrics worth a person's glance: loss and metrics of the training, and of held-out rows."""
@@ -185,8 +184,11 @@ class Console:
 def _make_bar(stream: TextIO) -> "Progress":
     from rich.console import Console as Terminal
     from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
-    columns: list[Any] = [BarColumn(bar_width=24), TextColumn("{task.description}", markup=False)]
+    narrow = Column(no_wrap=True, overflow="ellipsis")
+    bar = BarColumn(bar_width=12, table_column=Column(min_width=12))
+    columns: list[Any] = [bar, TextColumn("{task.description}", markup=False, table_column=narrow)]
     return Progress(*columns, console=Terminal(file=stream, force_terminal=True), refresh_per_second=8, transient=True)
 
 

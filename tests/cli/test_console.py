@@ -71,7 +71,7 @@ def test_plain_lines_say_what_runs_how_far_it_is_and_how_it_ended():
     lines = seen_after(STARTED, step(1, 0.1, seconds=9), step(2, 0.2), ended(2)).splitlines()
     assert lines[0] == "digits: 9,610 parameters, 1,600 rows, 100 steps on 2 workers and 1 server"
     assert lines[1] == "epoch 1/4  step 1/100  loss 0.5000  accuracy 0.5000"
-    assert lines[2] == "epoch 1/4  step 2/100  loss 0.5000  accuracy 0.5000  640 rows/s  0:10 left"
+    assert lines[2] == "epoch 1/4  step 2/100  0:10 left  640 rows/s  loss 0.5000  accuracy 0.5000"
     assert len(lines) == 3
 
 
