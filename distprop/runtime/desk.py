@@ -61,6 +61,7 @@ class Desk:
     steps: int = 0
     rows: int = 0
     seconds: float = 0.0
+    waiting: float = 0.0  # share of their time that workers lately waited
 
     def __post_init__(self) -> None:
         self._computer = self.blueprint.computer()
@@ -101,7 +102,7 @@ class Desk:
         figures = {name: value for name, value in self.metrics.items() if not name.startswith(("valid/", "test/"))}
         seconds, self._last_time = now - self._last_time, now
         self.seconds += seconds if self.steps > 1 else 0.0  # the first step waits for processes to start
-        self.emit(events.StepEnded(now, version, epoch, figures, rows, seconds, 0.0))
+        self.emit(events.StepEnded(now, version, epoch, figures, rows, seconds, seconds * self.waiting))
         self._require_finite(version)
         receipt = (self.cursor.receipt + limbs_to_receipt(tail[-LIMBS:])) % MODULUS
         self.cursor = Cursor(receipt, self.cursor.rows + rows)

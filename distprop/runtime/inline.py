@@ -1,4 +1,4 @@
-"""A cluster in one process, without Ray: for debuggers, tests and tiny jobs; the reference that all others must equal."""
+"""A cluster in one process, without Ray: for debuggers, tests and tiny jobs; all others must equal it bit for bit."""
 
 from collections.abc import Sequence
 

@@ -19,8 +19,13 @@ class Session:
 class Cluster(Protocol):
     """Runs sessions somewhere. Arrays stay inside; only small reports come out, through the desk."""
 
-    workers: int
-    servers: int
+    @property
+    def workers(self) -> int:
+        """Workers that were started."""
+
+    @property
+    def servers(self) -> int:
+        """Servers that were started."""
 
     def run(self, session: Session) -> Finish:
         """Conduct a session to its end. Raises what a role failed with."""

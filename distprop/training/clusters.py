@@ -14,4 +14,12 @@ def open_cluster(assembly: Assembly, placement: Placement, folder: str, kernel: 
     require("ray", "ray", "train in this process with --inline")
     from distprop.runtime.ray.cluster import RayCluster
 
-    return RayCluster.start(assembly.blueprint, folder, placement, kernel, assembly.job.cluster.patience_seconds)
+    return RayCluster.start(
+        assembly.blueprint,
+        folder,
+        kernel,
+        address=placement.address,
+        workers=placement.workers,
+        servers=placement.servers,
+        patience=assembly.job.cluster.patience_seconds,
+    )

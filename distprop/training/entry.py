@@ -68,10 +68,7 @@ def find_checkpoint(run: str) -> Checkpoint:
     folder = Folder(run)
     if folder.has("manifest.json"):
         return open_checkpoint(folder.path)
-    if folder.folders():
-        found = newest(folder.path)
-    else:
-        found = newest(_folder_of_run(run))
+    found = newest(folder.path if folder.folders() else _folder_of_run(run))
     if found is None:
         raise CheckpointError(
             f"{run} has no whole checkpoint",

@@ -50,7 +50,7 @@ def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept,
     )
 
 
-def planned(assembly: Assembly, placement: Placement, start: StartingPoint) -> Result:
+def planned(placement: Placement, start: StartingPoint) -> Result:
     """The result of a dry run: nothing was trained."""
     return Result(
         run_id=start.run_id,

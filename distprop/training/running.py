@@ -47,7 +47,7 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
         if start.finished and (earlier := results.load(folder)) is not None:
             return earlier
         if request.dry_run:
-            return results.planned(assembly, placement, start)
+            return results.planned(placement, start)
         recording = stack.enter_context(open_recording(job, folder, start.run_id))
         cluster = stack.enter_context(_closing(open_cluster(assembly, placement, folder, kernel)))
         training = _Training(assembly, placement, cluster, recording, interrupts, fingerprint, folder, request)

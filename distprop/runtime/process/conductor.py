@@ -1,0 +1,110 @@
+"""The coordinator's process: connections to all servers, and the session that is conducted over them."""
+
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distprop.errors import LostError
+from distprop.events import HostSampled
+from distprop.protocol import coordinator, messages
+from distprop.protocol.effects import Finish
+from distprop.protocol.messages import COORDINATOR, Address
+from distprop.runtime.process.gauges import Sample
+from distprop.runtime.process.server import Door
+from distprop.runtime.role import Role
+from distprop.runtime.session import Session
+from distprop.runtime.wire.handshake import knock
+from distprop.runtime.wire.post import Mail, Post
+
+TICK = 0.5  # seconds
+STUCK = 900.0
+"""Seconds in which nothing at all may move, although every server is heard: longer than any step or evaluation."""
+
+
+class Conductor:
+    """Conducts sessions over the servers behind `doors`. `watch` is called with every tick, and may raise."""
+
+    def __init__(self, doors: Mapping[int, Door], secret: bytes, patience: float, watch: Callable[[], None]) -> None:
+        self._post, self._patience, self._watch = Post(), patience, watch
+        self._interrupt = False
+        self._heard = dict.fromkeys(doors, time.monotonic())
+        for number, door in doors.items():
+            sock = socket.create_connection(door.address, timeout=10.0)
+            knock(sock, secret, COORDINATOR)
+            self._post.connect(Address("server", number), sock)
+
+    def run(self, session: Session, workers: int) -> Finish:
+        """Conduct a session to its end. Raises LostError where a server is gone or nothing moves any more."""
+        state, actions = coordinator.begin(session.opening, workers)
+        role = Role(state, coordinator.step, session.desk)
+        for send in actions:
+            self._post.send(send.to, send.message)
+        ticked = moved = time.monotonic()
+        self._heard = dict.fromkeys(self._heard, moved)
+        progress = role.state.progress
+        while session.desk.ended is None:
+            for mail in self._post.poll(TICK):
+                self._hear(mail, role, session)
+            now = time.monotonic()
+            if role.state.progress != progress:
+                moved, progress = now, role.state.progress
+            if self._interrupt:
+                self._interrupt = False
+                self._receive(messages.Interrupt(), role)
+            if now - ticked > TICK:
+                ticked = now
+                self._receive(messages.Tick(), role)
+                self._watch()
+                self._require_life(now - moved, role.state)
+        return session.desk.ended
+
+    def interrupt(self) -> None:
+        """Ask the session to save and end. Safe to call from a signal handler."""
+        self._interrupt = True
+        self._post.put(messages.Tick())
+
+    def send(self, server: int, message: Any) -> None:
+        """Say something to a server beside the protocol."""
+        self._post.send(Address("server", server), message)
+
+    def close(self) -> None:
+        """Hang up: servers end when they hear it."""
+        self._post.close()
+
+    def _hear(self, mail: Mail, role: Role[coordinator.CoordinatorState], session: Session) -> None:
+        if mail.sender is not None:
+            self._heard[mail.sender.number] = time.monotonic()
+        match mail.message:
+            case None:
+                raise _lost(f"{mail.sender.role} {mail.sender.number} is gone" if mail.sender else "a server is gone")
+            case Sample(host, _, waiting, figures):
+                session.desk.waiting = waiting
+                session.desk.emit(HostSampled(time.time(), host, figures))
+            case message:
+                self._receive(message, role)
+
+    def _receive(self, message: Any, role: Role[coordinator.CoordinatorState]) -> None:
+        for send in role.receive(message):
+            self._post.send(send.to, send.message)
+
+    def _require_life(self, silent: float, state: coordinator.CoordinatorState) -> None:
+        """Nothing waits without an end, and what times out names who is missing and since when."""
+        now = time.monotonic()
+        for number, heard in self._heard.items():
+            if now - heard > self._patience:
+                raise _lost(f"server {number} has said nothing for {now - heard:.0f} seconds")
+        if silent > STUCK:
+            raise LostError(
+                f"nothing has moved for {silent:.0f} seconds, since version {state.heard.version + 1}",
+                f"{len(state.homes)} workers are there of {state.expected}, {len(state.opened)} servers are open",
+                "look at what the workers do (py-spy), or at the storage that they read from",
+            )
+
+
+def _lost(what: str) -> LostError:
+    return LostError(
+        what,
+        "its process ended, or its host cannot be reached",
+        "resume the run: it goes on from its last checkpoint with the same numbers",
+    )

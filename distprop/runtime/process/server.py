@@ -1,0 +1,194 @@
+"""A server's process: the host's shared memory, its workers' connections, and its part of the parameter server."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, NamedTuple
+
+from distprop.errors import DistpropError, LostError
+from distprop.protocol import messages, server
+from distprop.protocol.messages import COORDINATOR, Address
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.hostfigures import sample_host
+from distprop.runtime.keeper import Keeper
+from distprop.runtime.memory import Tail, WeightLayout
+from distprop.runtime.process.gauges import Gauge, Sample
+from distprop.runtime.process.worker import PID, pulse
+from distprop.runtime.replica import slot_layout
+from distprop.runtime.role import Role
+from distprop.runtime.wire.handshake import knock, take
+from distprop.runtime.wire.lobby import Lobby, listen_here, listen_on
+from distprop.runtime.wire.post import Mail, Post
+from distprop.runtime.wire.segment import Segment
+
+TICK = 0.5  # seconds between two words of a silent server
+SAMPLE = 2.0  # seconds between two samples of the host
+
+
+class Door(NamedTuple):
+    """Where a server is reached: by other hosts, and by the workers of its own."""
+
+    address: tuple[str, int]
+    path: str
+
+
+class Kill(NamedTuple):
+    """Asks a server to end a worker with signal 9, as a rehearsal or because it is stuck."""
+
+    worker: int
+
+
+class ServerProcess:
+    """One server. Connections are taken from the start; `serve` blocks until the coordinator hangs up."""
+
+    def __init__(
+        self, me: int, blueprint: Blueprint, folder: str, secret: bytes, address: str, patience: float
+    ) -> None:
+        self._secret, self._me, self._patience = secret, me, patience
+        self._layout = slot_layout(blueprint)
+        self._post = Post()
+        self._segment = Segment.create(f"distprop-weights-{me}", WeightLayout(blueprint.parameters).size)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._keeper = Keeper(me, blueprint, self._segment.memory, folder, later=self._in_background)
+        self._role = Role(server.ServerState(me), server.step, self._keeper)
+        self._pids: dict[int, int] = {}
+        self._pulses: dict[int, Pulse] = {}
+        self._gauges: dict[int, Gauge] = {}
+        self._ticked = self._sampled = 0.0
+        tcp, path = listen_on(address), str(Path(mkdtemp(prefix="distprop-")) / "server")
+        self.door = Door((address, tcp.getsockname()[1]), path)
+        self._lobbies = Lobby(tcp, secret, self._welcome_peer), Lobby(listen_here(path), secret, self._welcome_worker)
+
+    def start(self) -> None:
+        """Serve in a thread; the process ends with it."""
+        threading.Thread(target=self._serve_and_exit, name="server", daemon=True).start()
+
+    def reach(self, doors: Mapping[int, Door]) -> None:
+        """Connect to the servers with smaller numbers; those with larger ones connect to us."""
+        for number, door in doors.items():
+            if number < self._me:
+                sock = socket.create_connection(door.address, timeout=10.0)
+                knock(sock, self._secret, Address("server", self._me))
+                self._welcome_peer(Address("server", number), sock)
+
+    def serve(self) -> None:
+        """Serve until the coordinator hangs up, or another server does. Raises LostError then."""
+        while True:
+            for mail in self._post.poll(TICK):
+                self._hear(mail)
+            if time.monotonic() - self._ticked > TICK:
+                self._tick()
+
+    # ---- who comes and goes -----------------------------------------------------------------------------------------
+
+    def _welcome_peer(self, peer: Address, sock: socket.socket) -> None:
+        self._post.put(_Arrival(sock), peer)
+
+    def _welcome_worker(self, peer: Address, sock: socket.socket) -> None:
+        """Swap descriptors with a worker of this host; called in the thread of its handshake."""
+        data, fds, _, _ = socket.recv_fds(sock, PID.size, 1)
+        (pid,) = PID.unpack(data + take(sock, PID.size - len(data)))
+        socket.send_fds(sock, [b"w"], [self._segment.fd])
+        self._post.put(_Arrival(sock, pid, Segment.open(fds[0], writable=False)), peer)
+
+    def _arrived(self, peer: Address, arrival: "_Arrival") -> None:
+        self._post.connect(peer, arrival.sock)
+        if arrival.slots is not None:
+            self._pids[peer.number] = arrival.pid
+            self._pulses[peer.number] = Pulse(pulse(arrival.slots, self._layout))
+            self._keeper.attach(peer.number, arrival.slots.memory)
+            self._receive(messages.Joined(peer.number, self._me))
+
+    def _left(self, peer: Address | None) -> None:
+        if peer is None or peer.role != "worker":
+            raise LostError(f"server {self._me} lost its connection to {peer}")
+        self._pids.pop(peer.number, None)
+        self._gauges.pop(peer.number, None)
+        self._pulses.pop(peer.number, None)
+        self._receive(messages.Gone(peer.number, self._me, "its process ended"))
+
+    # ---- what is heard ----------------------------------------------------------------------------------------------
+
+    def _hear(self, mail: Mail) -> None:
+        match mail.message:
+            case None:
+                self._left(mail.sender)
+            case _Arrival() as arrival if mail.sender is not None:
+                self._arrived(mail.sender, arrival)
+            case Gauge() as gauge:
+                self._gauges[gauge.worker] = gauge
+            case Kill(worker):
+                self._kill(worker)
+            case message:
+                self._receive(message)
+
+    def _receive(self, message: Any) -> None:
+        try:
+            for send in self._role.receive(message):
+                self._post.send(send.to, send.message)
+        except DistpropError as error:
+            self._fail(error)
+        except Exception as error:  # the job must hear of whatever this was
+            self._fail(DistpropError(f"{type(error).__name__} in server {self._me}", str(error)))
+
+    def _fail(self, error: Exception) -> None:
+        self._post.send(COORDINATOR, messages.Failed(Address("server", self._me), error))
+
+    def _kill(self, worker: int) -> None:
+        if worker in self._pids:
+            with suppress(ProcessLookupError):
+                os.kill(self._pids[worker], signal.SIGKILL)
+
+    def _in_background(self, job: Callable[[], Any]) -> None:
+        self._writer.submit(lambda: self._post.put(job()))
+
+    def _tick(self) -> None:
+        self._ticked = time.monotonic()
+        self._receive(messages.Tick())
+        for worker, felt in self._pulses.items():
+            if felt.stopped_for(self._ticked) > self._patience:
+                self._kill(worker)
+        if self._ticked - self._sampled > SAMPLE:
+            self._sampled = self._ticked
+            self._post.send(COORDINATOR, Sample(socket.gethostname(), self._me, self._waiting(), sample_host()))
+
+    def _waiting(self) -> float:
+        shares = [gauge.waited / gauge.seconds for gauge in self._gauges.values() if gauge.seconds]
+        return sum(shares) / len(shares) if shares else 0.0
+
+    def _serve_and_exit(self) -> None:
+        with suppress(LostError):
+            self.serve()
+        self._writer.shutdown(wait=True)
+        with suppress(OSError):
+            os.unlink(self.door.path)
+            os.rmdir(os.path.dirname(self.door.path))
+        os._exit(0)
+
+
+class Pulse:
+    """Watches a worker's pulse."""
+
+    def __init__(self, beats: Tail) -> None:
+        self._beats, self._last, self._since = beats, -1.0, 0.0
+
+    def stopped_for(self, now: float) -> float:
+        """Seconds since the last beat."""
+        if self._beats[0] != self._last:
+            self._last, self._since = float(self._beats[0]), now
+        return now - self._since
+
+
+class _Arrival(NamedTuple):
+    """A peer that was let in; a worker comes with its process and its memory."""
+
+    sock: socket.socket
+    pid: int = 0
+    slots: Segment | None = None

@@ -1,0 +1,106 @@
+"""A worker's process: connects to its host's server, shares memory with it, and computes until it is gone."""
+
+import os
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+
+import numpy as np
+
+from distprop.errors import DistpropError, LostError
+from distprop.protocol import messages, worker
+from distprop.protocol.messages import Address
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.memory import SlotLayout, Tail
+from distprop.runtime.process.gauges import Gauge
+from distprop.runtime.replica import Replica, slot_layout
+from distprop.runtime.role import Role
+from distprop.runtime.wire.handshake import knock
+from distprop.runtime.wire.post import Mail, Post
+from distprop.runtime.wire.segment import Segment
+
+TICK = 0.5  # seconds between two words of a silent worker
+PID = struct.Struct("<I")
+BEAT = 64  # bytes behind a worker's slots, for its pulse
+
+
+class WorkerProcess:
+    """One worker. `serve` blocks until the server hangs up."""
+
+    def __init__(self, me: int, home: int, blueprint: Blueprint, secret: bytes, server_path: str) -> None:
+        self._home = Address("server", home)
+        layout = slot_layout(blueprint)
+        segment = Segment.create(f"distprop-worker-{me}", layout.size + BEAT)
+        self._pulse = pulse(segment, layout)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.connect(server_path)
+        knock(sock, secret, Address("worker", me))
+        weights = _exchange(sock, segment.fd)
+        self._replica = Replica(me, blueprint, weights.memory, segment.memory)
+        self._role = Role(worker.WorkerState(me, home), worker.step, self._replica)
+        self._post = Post()
+        self._post.connect(self._home, sock)
+        self._waited, self._since = 0.0, time.monotonic()
+
+    def start(self) -> None:
+        """Serve in a thread; the process ends with it."""
+        threading.Thread(target=self._beat, name="beat", daemon=True).start()
+        threading.Thread(target=self._serve_and_exit, name="worker", daemon=True).start()
+
+    def serve(self) -> None:
+        """Compute until the server hangs up. Raises LostError then."""
+        while True:
+            before = time.monotonic()
+            for mail in self._post.poll(TICK):
+                self._waited += time.monotonic() - before
+                self._hear(mail)
+                before = time.monotonic()
+            self._waited += time.monotonic() - before
+            if time.monotonic() - self._since > TICK:
+                self._tick()
+
+    def _hear(self, mail: Mail) -> None:
+        if mail.message is None:
+            raise LostError("the server of this host is gone")
+        try:
+            for send in self._role.receive(mail.message):
+                self._post.send(send.to, send.message)
+        except DistpropError as error:
+            self._fail(error)
+        except Exception as error:  # whatever a reader, a layer or a user's data raised: the job must hear of it
+            self._fail(DistpropError(f"{type(error).__name__} in worker {self._role.state.me}", str(error)))
+
+    def _fail(self, error: Exception) -> None:
+        failed = messages.Failed(Address("worker", self._role.state.me), error)
+        self._post.send(self._home, failed)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._post.send(self._home, Gauge(self._role.state.me, now - self._since, self._waited))
+        self._since, self._waited = now, 0.0
+        self._hear(Mail(None, messages.Tick()))
+
+    def _beat(self) -> None:
+        """Show the server that this process runs, also in the middle of a long leaf."""
+        while True:
+            self._pulse[0] += 1.0
+            time.sleep(TICK)
+
+    def _serve_and_exit(self) -> None:
+        with suppress(LostError):
+            self.serve()
+        os._exit(0)
+
+
+def pulse(slots: Segment, layout: SlotLayout) -> Tail:
+    """A number that a living worker raises with every beat, (1,)."""
+    return np.frombuffer(slots.memory, np.float64, 1, layout.size)
+
+
+def _exchange(sock: socket.socket, slots: int) -> Segment:
+    """Lend our slots to the server, and take its weights to read."""
+    socket.send_fds(sock, [PID.pack(os.getpid())], [slots])
+    _, fds, _, _ = socket.recv_fds(sock, 1, 1)
+    return Segment.open(fds[0], writable=False)

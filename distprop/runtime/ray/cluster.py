@@ -1,0 +1,210 @@
+"""A job's processes on a Ray cluster. Ray places and starts them; no step goes through it."""
+
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from distprop.errors import DistpropError, FingerprintError, LostError, UserError
+from distprop.numerics.canary import canary
+from distprop.numerics.kernel import environment
+from distprop.protocol.effects import Finish
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.process.conductor import Conductor
+from distprop.runtime.process.server import Door, Kill
+from distprop.runtime.ray.actors import ServerActor, Started, WorkerActor
+from distprop.runtime.ray.connecting import Node, connect
+from distprop.runtime.session import Session
+
+START = 120.0  # seconds for a process to start
+MOST_FAILURES = 5  # replacements in a row that may die before the job is given up
+
+_log = logging.getLogger("distprop")
+
+
+class RayCluster:
+    """Servers and workers as actors: one server a host, `workers` over them in turn."""
+
+    def __init__(self, blueprint: Blueprint, folder: str, kernel: str, nodes: Sequence[Node], patience: float) -> None:
+        self._blueprint = ray.put(blueprint)
+        self._folder, self._nodes, self._patience = folder, nodes, patience
+        self._secret = secrets.token_bytes(32)
+        self._environment = {"env_vars": environment(kernel)}
+        self._canary = canary()
+        self._servers: list[Any] = []
+        self._doors: dict[int, Door] = {}
+        self._workers: dict[int, Any] = {}
+        self._starting: dict[Any, int] = {}  # what a replacement's start will say -> its worker
+        self._failures = 0
+        self._conductor: Conductor | None = None
+
+    @classmethod
+    def start(
+        cls,
+        blueprint: Blueprint,
+        folder: str,
+        kernel: str,
+        *,
+        address: str | None,
+        workers: int,
+        servers: int,
+        patience: float,
+    ) -> "RayCluster":
+        """Start `servers` servers (0: one a machine) and `workers` workers. Raises UserError, LostError."""
+        nodes = _nodes_for(address, workers)
+        cluster = cls(blueprint, folder, kernel, nodes, patience)
+        try:
+            cluster._start(servers or min(len(nodes), workers), workers)
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
+
+    @property
+    def workers(self) -> int:
+        """Workers that were started."""
+        return self._wanted
+
+    @property
+    def servers(self) -> int:
+        """Servers that were started."""
+        return len(self._servers)
+
+    # ---- starting ---------------------------------------------------------------------------------------------------
+
+    def _start(self, servers: int, workers: int) -> None:
+        self._wanted = workers
+        self._servers = [self._new_server(me) for me in range(servers)]
+        for me, (started, door) in enumerate(self._get([one.start.remote() for one in self._servers])):
+            self._require_canary(started, f"server {me}")
+            self._doors[me] = door
+        self._get([one.reach.remote(self._doors) for one in self._servers])
+        self._conductor = Conductor(self._doors, self._secret, self._patience, self._watch)
+        homes = [worker * servers // workers for worker in range(workers)]
+        for me, home in enumerate(homes):
+            self._workers[me] = self._new_worker(me, home)
+        started = self._get([one.examine.remote() for one in self._workers.values()])
+        for me, one in enumerate(started):
+            self._require_canary(one, f"worker {me}")
+        self._get([one.start.remote() for one in self._workers.values()])
+
+    def _new_server(self, me: int) -> Any:
+        options = ServerActor.options(num_cpus=0, runtime_env=self._environment, scheduling_strategy=self._on(me))
+        return options.remote(me, self._blueprint, self._folder, self._secret, self._patience)
+
+    def _new_worker(self, me: int, home: int) -> Any:
+        options = WorkerActor.options(num_cpus=1, runtime_env=self._environment, scheduling_strategy=self._on(home))
+        return options.remote(me, home, self._blueprint, self._secret, self._doors[home].path)
+
+    def _on(self, host: int) -> NodeAffinitySchedulingStrategy:
+        node = self._nodes[host % len(self._nodes)]
+        return NodeAffinitySchedulingStrategy(node_id=node.identity, soft=False)
+
+    def _get(self, asked: list[Any]) -> list[Any]:
+        """What actors answer. Raises our own errors as they were raised there, all else as LostError."""
+        try:
+            answers: list[Any] = ray.get(asked, timeout=START)
+        except ray.exceptions.RayTaskError as error:
+            raise _own(error) from error
+        except ray.exceptions.RayError as error:
+            raise LostError("a process of the job did not start", _first_line(error), "see the logs of Ray") from error
+        return answers
+
+    def _require_canary(self, started: Started, who: str) -> None:
+        if started.canary != self._canary:
+            raise FingerprintError(
+                f"{who} computes other bits than this process",
+                f"its canary is {started.canary[:12]}, ours {self._canary[:12]}: another NumPy, OpenBLAS or CPU",
+                "install the same versions on all hosts, or set `numerics.blas_kernel` to what all of them share",
+            )
+
+    # ---- running ----------------------------------------------------------------------------------------------------
+
+    def run(self, session: Session) -> Finish:
+        """Conduct a session to its end."""
+        assert self._conductor is not None, "a cluster is started before it runs"
+        return self._conductor.run(session, len(self._workers))
+
+    def interrupt(self) -> None:
+        """Ask the session to save and end."""
+        if self._conductor is not None:
+            self._conductor.interrupt()
+
+    def replace(self, server: int) -> None:
+        """Start a worker on the host of `server`; it joins when it is up."""
+        self._failures += 1
+        if self._failures > MOST_FAILURES + self._wanted:
+            raise LostError(
+                f"{self._failures} workers were lost",
+                "whatever ends them is likely to end the next one too: too little memory, or a crash in the model",
+                "look at the memory of the hosts and at the logs of Ray",
+            )
+        me = max(self._workers, default=-1) + 1
+        worker = self._workers[me] = self._new_worker(me, server)
+        self._starting[worker.examine.remote()] = me
+
+    def _watch(self) -> None:
+        """See how replacements get on. Recovery does not wait for them, and goes on without one that fails."""
+        if not self._starting:
+            return
+        ready, _ = ray.wait(list(self._starting), timeout=0)
+        for asked in ready:
+            me = self._starting.pop(asked)
+            self._require_canary(self._get([asked])[0], f"worker {me}")
+            self._workers[me].start.remote()
+
+    def kill_worker(self, index: int) -> None:
+        """Rehearse: signal 9 to the `index`-th worker."""
+        if self._conductor is not None and index in self._workers:
+            for server in self._doors:
+                self._conductor.send(server, Kill(index))
+
+    def kill_server(self, index: int) -> None:
+        """Rehearse: end the `index`-th server without warning."""
+        if index < len(self._servers):
+            ray.kill(self._servers[index])
+
+    def close(self) -> None:
+        """End all processes; their memory goes with them."""
+        if self._conductor is not None:
+            self._conductor.close()
+        for actor in (*self._workers.values(), *self._servers):
+            ray.kill(actor)
+        ray.shutdown()
+
+
+def _nodes_for(address: str | None, workers: int) -> list[Node]:
+    """The machines of the job. Raises UserError where an existing cluster has fewer CPUs than workers."""
+    import os
+
+    cores = os.cpu_count() or 1
+    if address is None and workers > cores:
+        _log.warning(
+            "%d workers share %d cores: the numbers are the same, the speed is that of the cores", workers, cores
+        )
+    nodes = connect(address, max(cores, workers))
+    cpus = int(sum(node.cpus for node in nodes))
+    if cpus < workers:
+        ray.shutdown()
+        raise UserError(
+            f"{workers} workers were asked for, the cluster has {cpus} CPUs",
+            "every worker takes one",
+            f"use --workers {cpus} or fewer: the numbers will be the same",
+        )
+    return [node for node in nodes if node.cpus] or nodes
+
+
+def _own(error: "ray.exceptions.RayTaskError") -> Exception:
+    """The error of ours that an actor raised, or one that says what it was."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, DistpropError):
+        return cause
+    return LostError("a process of the job failed to start", _first_line(error), "see the logs of Ray")
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

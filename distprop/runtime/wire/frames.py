@@ -1,0 +1,66 @@
+"""Frames: a message and its arrays as bytes, the arrays beside the message and never inside it.
+
+    magic, number of parts (u32 each), length of the rest (u64) | length of each part (u64) | parts, 64-byte aligned
+
+The first part is a pickle, the others are its out-of-band buffers. Frames are read from authenticated peers only.
+"""
+
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from distprop.errors import DistpropError
+
+Piece = bytes | memoryview
+
+HEAD = struct.Struct("<IIQ")
+MAGIC = 0x64705231
+ALIGN = 64
+
+
+class FrameError(DistpropError):
+    """A peer sent something that is no frame, or a larger one than is allowed."""
+
+
+def encode(message: Any) -> list[Piece]:
+    """The frame of a message, as buffers that are sent one behind the other; arrays are not copied."""
+    arrays: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(message, protocol=5, buffer_callback=arrays.append)
+    parts: list[Piece] = [head, *(array.raw() for array in arrays)]
+    lengths = [memoryview(part).nbytes for part in parts]
+    index = struct.pack(f"<{len(parts)}Q", *lengths)
+    rest: list[Piece] = [index, bytes(-len(index) % ALIGN)]
+    for part, length in zip(parts, lengths, strict=True):
+        rest += [part, bytes(-length % ALIGN)]
+    total = sum(memoryview(part).nbytes for part in rest)
+    return [HEAD.pack(MAGIC, len(parts), total), *rest]
+
+
+def read_head(head: Piece, limit: int) -> tuple[int, int]:
+    """Number of parts and length of the rest. Raises FrameError."""
+    magic, parts, total = HEAD.unpack(head)
+    if magic != MAGIC or total > limit or 8 * parts > total:
+        raise FrameError("a frame was refused", f"it claims {parts} parts and {total} bytes; {limit} are allowed")
+    return parts, total
+
+
+def decode(parts: int, rest: memoryview) -> Any:
+    """The message of a frame; its arrays are views of `rest`. Raises FrameError."""
+    lengths = struct.unpack_from(f"<{parts}Q", rest)
+    views: list[memoryview] = []
+    start = _aligned(8 * parts)
+    for length in lengths:
+        views.append(rest[start : start + length])
+        start += _aligned(length)
+    if start != len(rest):
+        raise FrameError("a frame was refused", f"its parts take {start} bytes of {len(rest)}")
+    return _load(views)
+
+
+def _load(views: Sequence[memoryview]) -> Any:
+    return pickle.loads(views[0], buffers=views[1:])  # noqa: S301 - the peer has proved that it knows the secret
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN
