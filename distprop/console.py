@@ -186,10 +186,12 @@ def _make_bar(stream: TextIO) -> "Progress":
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
-    narrow = Column(no_wrap=True, overflow="ellipsis")
-    bar = BarColumn(bar_width=12, table_column=Column(min_width=12))
+    narrow = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    bar = BarColumn(bar_width=12, table_column=Column(no_wrap=True, min_width=12))
     columns: list[Any] = [bar, TextColumn("{task.description}", markup=False, table_column=narrow)]
-    return Progress(*columns, console=Terminal(file=stream, force_terminal=True), refresh_per_second=8, transient=True)
+    return Progress(
+        *columns, console=Terminal(file=stream, force_terminal=True), refresh_per_second=8, transient=True, expand=True
+    )
 
 
 def plural(count: int, word: str) -> str:
