@@ -111,7 +111,6 @@ class WorkerLost(Event):
 class ServerLost(Event):
     """A server is gone; the job goes back to its last checkpoint."""
 
-    server: int
     why: str
 
 

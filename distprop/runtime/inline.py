@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from distprop.errors import PlannedFault
+from distprop.errors import LostError, PlannedFault
 from distprop.protocol import coordinator, messages, server, worker
 from distprop.protocol.effects import Finish, Send
 from distprop.protocol.messages import COORDINATOR, Address
@@ -47,6 +47,10 @@ class InlineCluster:
     def replace(self, server: int) -> None:
         """A new worker in the place of one that is gone."""
         self.join(server)
+
+    def restart(self) -> None:
+        """Refused: there is no process to be lost but this one."""
+        raise LostError("an inline job cannot be restarted", "it is one process", "resume it from its checkpoint")
 
     def kill_server(self, index: int) -> None:
         """Refused: inline, a server's end is the end of the process."""

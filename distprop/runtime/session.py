@@ -39,6 +39,9 @@ class Cluster(Protocol):
     def kill_server(self, index: int) -> None:
         """Rehearse the loss of the `index`-th server."""
 
+    def restart(self) -> None:
+        """All processes anew, after one was lost that the job cannot do without."""
+
     def interrupt(self) -> None:
         """Ask the session to save and end. Safe to call from a signal handler."""
 

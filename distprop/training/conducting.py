@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distprop import checkpoint, events
-from distprop.errors import DistpropError, TrainingError
+from distprop.errors import DistpropError, LostError, TrainingError
 from distprop.model import Model
 from distprop.numerics.fingerprint import Fingerprint
 from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
@@ -22,6 +22,9 @@ from distprop.training.starting import StartingPoint
 
 Emit = Callable[[events.Event], None]
 
+LIVES = 4
+"""How often a job may lose a server before it is given up."""
+
 
 @dataclass
 class Conductor:
@@ -33,24 +36,38 @@ class Conductor:
     fingerprint: Fingerprint
     emit: Emit
     interrupts: Interrupts
+    last_checkpoint: Callable[[], StartingPoint]
     tags: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 0
 
     def run(self, start: StartingPoint) -> "Outcome":
         """Train from `start` to the end, test the kept version, hand over its model."""
         self.emit(self._run_started(start))
-        desk = self._desk(self.assembly.course, start)
-        version = start.version
-        if not start.finished:
-            ended = self._session(desk, Round(start.version, TRAIN), start.path, start.factor)
-            version = ended.version
-            if ended.interrupted:
-                return Outcome("interrupted", version, dict(desk.metrics), None, desk.steps, desk.rows, desk.seconds)
+        desk, version, interrupted = self._train(start)
+        if interrupted:
+            return Outcome("interrupted", version, dict(desk.metrics), None, desk.steps, desk.rows, desk.seconds)
         best = best_version(self.assembly.criteria, desk.history)
         kept = version if best is None else best
         metrics = {**desk.metrics, **self._test(kept)}
         model = self._model(kept, metrics)
         return Outcome("finished", version, metrics, model, desk.steps, desk.rows, desk.seconds)
+
+    def _train(self, start: StartingPoint) -> tuple[Desk, int, bool]:
+        """Sessions until the last version or an interrupt; a lost server costs the steps since the last checkpoint."""
+        for lives in reversed(range(LIVES)):
+            desk = self._desk(self.assembly.course, start)
+            if start.finished:
+                return desk, start.version, False
+            try:
+                ended = self._session(desk, Round(start.version, TRAIN), start.path, start.factor)
+                return desk, ended.version, ended.interrupted
+            except LostError as lost:
+                if not lives or self.interrupts.asked:
+                    raise
+                self.emit(events.ServerLost(time.time(), lost.what))
+                self.cluster.restart()
+                start = self.last_checkpoint()
+        raise AssertionError("the last life raises or returns")
 
     def _session(self, desk: Desk, first: Round, source: str | None, factor: float) -> Finish:
         opening = Open(self.attempt, desk.course, first, self.cluster.servers, source, factor)

@@ -1,13 +1,11 @@
 """One training in this process, whose arithmetic is in order: everything between a request and its result."""
 
-import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from distprop import checkpoint, events
 from distprop.config import Job, expand, load_job
@@ -134,8 +132,19 @@ class _Training:
             run_key=self.request.run_key,
         )
         return Conductor(
-            self.assembly, self.cluster, papers, self.fingerprint, emit, self.interrupts, tags=self._tags()
+            self.assembly,
+            self.cluster,
+            papers,
+            self.fingerprint,
+            emit,
+            self.interrupts,
+            self._last_checkpoint,
+            tags=self._tags(),
         )
+
+    def _last_checkpoint(self) -> StartingPoint:
+        again = replace(self.request, resume="auto", checkpoint=None)
+        return find_start(again, self.folder, self.fingerprint, self.assembly)
 
     def _config(self) -> str:
         """The job as it must be written to be resumed from anywhere: its checkpoints where they are."""
@@ -190,12 +199,3 @@ def _folder(request: Request, job: Job) -> str:
     base = expand(job.checkpoint.dir) if job.checkpoint.dir else "checkpoints"
     base = base if "://" in base else str(Path(base).resolve())
     return f"{base}/{request.run_key or f'{job.name}-{new_name()}'}"
-
-
-def resume_request(request: Request, found: str, config: Job) -> Request:
-    """A request to go on from checkpoint `found` of job `config`."""
-    logging.getLogger("distprop").info("resuming from %s", found)
-    return replace(request, job=config, checkpoint=found)
-
-
-__all__: list[Any] = ["find_start", "resume_request", "run"]

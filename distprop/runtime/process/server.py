@@ -1,6 +1,7 @@
 """A server's process: the host's shared memory, its workers' connections, and its part of the parameter server."""
 
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -8,8 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from distprop.errors import DistpropError, LostError
@@ -62,7 +61,7 @@ class ServerProcess:
         self._pulses: dict[int, Pulse] = {}
         self._gauges: dict[int, Gauge] = {}
         self._ticked = self._sampled = 0.0
-        tcp, path = listen_on(address), str(Path(mkdtemp(prefix="distprop-")) / "server")
+        tcp, path = listen_on(address), f"\0distprop-{secrets.token_hex(16)}"
         self.door = Door((address, tcp.getsockname()[1]), path)
         self._lobbies = Lobby(tcp, secret, self._welcome_peer), Lobby(listen_here(path), secret, self._welcome_worker)
 
@@ -167,9 +166,6 @@ class ServerProcess:
         with suppress(LostError):
             self.serve()
         self._writer.shutdown(wait=True)
-        with suppress(OSError):
-            os.unlink(self.door.path)
-            os.rmdir(os.path.dirname(self.door.path))
         os._exit(0)
 
 

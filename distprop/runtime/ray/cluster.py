@@ -16,7 +16,7 @@ from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.process.conductor import Conductor
 from distprop.runtime.process.server import Door, Kill
 from distprop.runtime.ray.actors import ServerActor, Started, WorkerActor
-from distprop.runtime.ray.connecting import Node, connect
+from distprop.runtime.ray.connecting import Node, connect, disconnect, living_nodes
 from distprop.runtime.session import Session
 
 START = 120.0  # seconds for a process to start
@@ -167,13 +167,23 @@ class RayCluster:
         if index < len(self._servers):
             ray.kill(self._servers[index])
 
+    def restart(self) -> None:
+        """All processes anew, after one was lost that the job cannot do without."""
+        self._end_processes()
+        self._nodes = _with_cpus(living_nodes())
+        self._start(len(self._servers), self._wanted)
+
     def close(self) -> None:
         """End all processes; their memory goes with them."""
-        if self._conductor is not None:
-            self._conductor.close()
+        self._end_processes()
+        disconnect()
+
+    def _end_processes(self) -> None:
         for actor in (*self._workers.values(), *self._servers):
             ray.kill(actor)
-        ray.shutdown()
+        if self._conductor is not None:
+            self._conductor.close()
+        self._workers, self._doors, self._starting, self._conductor = {}, {}, {}, None
 
 
 def _nodes_for(address: str | None, workers: int) -> list[Node]:
@@ -188,13 +198,18 @@ def _nodes_for(address: str | None, workers: int) -> list[Node]:
     nodes = connect(address, max(cores, workers))
     cpus = int(sum(node.cpus for node in nodes))
     if cpus < workers:
-        ray.shutdown()
+        disconnect()
         raise UserError(
             f"{workers} workers were asked for, the cluster has {cpus} CPUs",
             "every worker takes one",
             f"use --workers {cpus} or fewer: the numbers will be the same",
         )
-    return [node for node in nodes if node.cpus] or nodes
+    return _with_cpus(nodes)
+
+
+def _with_cpus(nodes: Sequence[Node]) -> list[Node]:
+    """The machines that have CPUs to give; a head that only schedules has none."""
+    return [node for node in nodes if node.cpus] or list(nodes)
 
 
 def _own(error: "ray.exceptions.RayTaskError") -> Exception:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distprop.errors import AddressError
+from distprop.runtime.ray.sieve import restore_stdout, sift_stdout
 
 QUIET: Mapping[str, str] = {  # set before Ray starts, over nothing that the user has set
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -30,6 +31,7 @@ def connect(address: str | None, cpus: int) -> list[Node]:
     """The machines of the cluster at `address`; None starts one here that declares `cpus`. Raises AddressError."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
@@ -41,11 +43,27 @@ def connect(address: str | None, cpus: int) -> list[Node]:
             ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _unreachable(address, str(error)) from error
+    sift_stdout()
+    return living_nodes()
+
+
+def living_nodes() -> list[Node]:
+    """The machines that are alive."""
+    import ray
+
     return [
         Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"].get("CPU", 0.0))
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"]
     ]
+
+
+def disconnect() -> None:
+    """Leave the cluster; one of our own ends."""
+    import ray
+
+    ray.shutdown()
+    restore_stdout()
 
 
 def _require_answer(address: str) -> None:

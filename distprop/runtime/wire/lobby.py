@@ -1,7 +1,6 @@
 """The lobby: takes connections, lets in who knows the secret, counts who does not."""
 
 import logging
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -45,10 +44,9 @@ class Lobby:
 
 
 def listen_here(path: str) -> socket.socket:
-    """A Unix socket for the processes of this host."""
+    """A Unix socket for the processes of this host; a path that begins with NUL is an abstract one, without a file."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
-    os.chmod(path, 0o600)
     listener.listen()
     return listener
 
