@@ -168,7 +168,7 @@ class Console:
             case WorkerLost():
                 self._say(f"worker {event.worker} on {event.host} is lost ({event.why}); the others take its shards")
             case ServerLost():
-                self._say(f"server {event.server} is lost ({event.why}); going on from the last checkpoint")
+                self._say(f"{event.why}; going on from the last checkpoint")
             case CheckpointFailed():
                 self._say(f"no checkpoint at step {event.version:,} ({event.why}); the one before is whole")
             case _:

@@ -232,7 +232,7 @@ class Numerics(Strict):
 
     blas_kernel: str = Field(
         default="auto",
-        description="OpenBLAS kernel (haswell, skylakex, zen, ...); auto: the best that all hosts share",
+        description="BLAS kernel (skylakex, haswell, armv8, ...); auto: the best that all hosts share",
         examples=["auto", "haswell"],
     )
 

@@ -97,7 +97,7 @@ def test_a_resumed_training_says_where_it_goes_on():
     ("event", "said"),
     [
         (WorkerLost(1.0, 1, "host-a", "killed"), "worker 1 on host-a is lost (killed); the others take its shards"),
-        (ServerLost(1.0, 0, "gone"), "server 0 is lost (gone); going on from the last checkpoint"),
+        (ServerLost(1.0, "server 0 is gone"), "server 0 is gone; going on from the last checkpoint"),
         (CheckpointFailed(1.0, 20, "disk full"), "no checkpoint at step 20 (disk full); the one before is whole"),
     ],
 )
