@@ -12,6 +12,9 @@ def open_cluster(assembly: Assembly, placement: Placement, folder: str, kernel: 
         homes = [worker * placement.servers // placement.workers for worker in range(placement.workers)]
         return InlineCluster(assembly.blueprint, folder, placement.servers, homes)
     require("ray", "ray", "train in this process with --inline")
+    from distprop.runtime.ray.connecting import settle_environment
+
+    settle_environment()
     from distprop.runtime.ray.cluster import RayCluster
 
     return RayCluster.start(

@@ -42,19 +42,19 @@ class Server:
 class Worker:
     """A worker on the host of server `home`."""
 
-    def __init__(self, me: int, home: int, blueprint: Blueprint, secret: bytes, path: str) -> None:
+    def __init__(self, me: int, home: int, blueprint: Blueprint, secret: bytes) -> None:
         verify_kernel(os.environ[MARK])
         self._canary = canary()
-        self._arguments = me, home, blueprint, secret, path
+        self._arguments = me, home, blueprint, secret
         self._process: WorkerProcess | None = None
 
     def examine(self) -> Started:
         """Whether this process computes as the others do is for the coordinator to say."""
         return Started(os.getpid(), self._canary)
 
-    def start(self) -> None:
-        """Join the host's server and serve."""
-        self._process = WorkerProcess(*self._arguments)
+    def start(self, path: str) -> None:
+        """Join the host's server, which listens at `path`, and serve."""
+        self._process = WorkerProcess(*self._arguments, path)
         self._process.start()
 
 

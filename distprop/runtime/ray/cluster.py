@@ -37,6 +37,7 @@ class RayCluster:
         self._servers: list[Any] = []
         self._doors: dict[int, Door] = {}
         self._workers: dict[int, Any] = {}
+        self._homes: dict[int, int] = {}
         self._starting: dict[Any, int] = {}  # what a replacement's start will say -> its worker
         self._failures = 0
         self._conductor: Conductor | None = None
@@ -76,20 +77,22 @@ class RayCluster:
     # ---- starting ---------------------------------------------------------------------------------------------------
 
     def _start(self, servers: int, workers: int) -> None:
+        """All processes start side by side; workers join their servers when these are up."""
         self._wanted = workers
         self._servers = [self._new_server(me) for me in range(servers)]
+        self._homes = {worker: worker * servers // workers for worker in range(workers)}
+        self._workers = {me: self._new_worker(me, home) for me, home in self._homes.items()}
         for me, (started, door) in enumerate(self._get([one.start.remote() for one in self._servers])):
             self._require_canary(started, f"server {me}")
             self._doors[me] = door
         self._get([one.reach.remote(self._doors) for one in self._servers])
         self._conductor = Conductor(self._doors, self._secret, self._patience, self._watch)
-        homes = [worker * servers // workers for worker in range(workers)]
-        for me, home in enumerate(homes):
-            self._workers[me] = self._new_worker(me, home)
-        started = self._get([one.examine.remote() for one in self._workers.values()])
-        for me, one in enumerate(started):
-            self._require_canary(one, f"worker {me}")
-        self._get([one.start.remote() for one in self._workers.values()])
+        for me, started in enumerate(self._get([one.examine.remote() for one in self._workers.values()])):
+            self._require_canary(started, f"worker {me}")
+        self._get([self._join(me) for me in self._workers])
+
+    def _join(self, me: int) -> Any:
+        return self._workers[me].start.remote(self._doors[self._homes[me]].path)
 
     def _new_server(self, me: int) -> Any:
         options = ServerActor.options(num_cpus=0, runtime_env=self._environment, scheduling_strategy=self._on(me))
@@ -97,7 +100,7 @@ class RayCluster:
 
     def _new_worker(self, me: int, home: int) -> Any:
         options = WorkerActor.options(num_cpus=1, runtime_env=self._environment, scheduling_strategy=self._on(home))
-        return options.remote(me, home, self._blueprint, self._secret, self._doors[home].path)
+        return options.remote(me, home, self._blueprint, self._secret)
 
     def _on(self, host: int) -> NodeAffinitySchedulingStrategy:
         node = self._nodes[host % len(self._nodes)]
@@ -144,6 +147,7 @@ class RayCluster:
             )
         me = max(self._workers, default=-1) + 1
         worker = self._workers[me] = self._new_worker(me, server)
+        self._homes[me] = server
         self._starting[worker.examine.remote()] = me
 
     def _watch(self) -> None:
@@ -154,7 +158,7 @@ class RayCluster:
         for asked in ready:
             me = self._starting.pop(asked)
             self._require_canary(self._get([asked])[0], f"worker {me}")
-            self._workers[me].start.remote()
+            self._join(me)
 
     def kill_worker(self, index: int) -> None:
         """Rehearse: signal 9 to the `index`-th worker."""

@@ -10,7 +10,7 @@ from typing import Any
 from distprop.errors import AddressError
 from distprop.runtime.ray.sieve import restore_stdout, sift_stdout
 
-QUIET: Mapping[str, str] = {  # set before Ray starts, over nothing that the user has set
+QUIET: Mapping[str, str] = {  # set over nothing that the user has set
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # Ray's own default is 15: training would give way to everything
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -27,13 +27,17 @@ class Node:
     cpus: float
 
 
-def connect(address: str | None, cpus: int) -> list[Node]:
-    """The machines of the cluster at `address`; None starts one here that declares `cpus`. Raises AddressError."""
+def settle_environment() -> None:
+    """Make Ray quiet; call before Ray is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+
+
+def connect(address: str | None, cpus: int) -> list[Node]:
+    """The machines of the cluster at `address`; None starts one here that declares `cpus`. Raises AddressError."""
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its import has set another level
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address is None:
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)

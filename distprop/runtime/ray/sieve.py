@@ -2,30 +2,33 @@
 
 import io
 import logging
+import re
 import sys
-import threading
 from typing import Any
 
-LISTENER = "ray_listen_error_messages"
-"""The thread of Ray that prints what its raylets report. Under another name its lines would just be printed."""
+NEWS = re.compile(r"^(\x1b\[\d+m)*\((raylet|autoscaler)")
+"""How lines begin that Ray prints by itself."""
 
 _log = logging.getLogger("distprop.ray")
 
 
 class Sieve(io.TextIOBase):
-    """A stdout that passes on everything but what Ray's listener prints."""
+    """A stdout that passes on everything but Ray's own lines."""
 
     def __init__(self, out: Any) -> None:
         self.out = out
+        self._ends_news = False
 
     def write(self, text: str) -> int:
         """Write to the real stdout, or to the log."""
-        if threading.current_thread().name == LISTENER:
-            if text.strip():
-                _log.debug(text.strip())
-            return len(text)
-        written: int = self.out.write(text)
-        return written
+        if NEWS.match(text):
+            _log.debug(text.strip())
+            self._ends_news = not text.endswith("\n")
+        elif self._ends_news and text == "\n":
+            self._ends_news = False
+        else:
+            self.out.write(text)
+        return len(text)
 
     def flush(self) -> None:
         """Flush the real stdout."""
