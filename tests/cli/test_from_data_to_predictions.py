@@ -35,11 +35,6 @@ def test_a_config_from_init_trains_and_its_model_predicts(typed, tmp_path):
     evaluated = json.loads(typed("evaluate", result["model_uri"], "sample://wine", "--json").stdout)
     assert evaluated["accuracy"] == pytest.approx(right)
     assert evaluated["rows"] == 178
-
-
-def test_a_kernel_that_the_shell_presets_does_not_change_the_numbers(typed):
-    typed("init", "sample://wine", "--target", "label")
-    presets = ({}, {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "2"})
-    results = [json.loads(typed("train", "wine.yaml", *QUICK, **preset).stdout.splitlines()[-1]) for preset in presets]
-    assert results[0]["digest"] == results[1]["digest"]
-    assert results[0]["metrics"] == results[1]["metrics"]
+    preset = typed("train", "wine.yaml", *QUICK, OPENBLAS_CORETYPE="Nehalem", OPENBLAS_NUM_THREADS="2")
+    again = json.loads(preset.stdout.splitlines()[-1])  # what the shell presets does not count
+    assert (again["digest"], again["metrics"]) == (result["digest"], result["metrics"])
