@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from distprop import checkpoint, events
-from distprop.config import Job, expand, load_job
-from distprop.data.memory import from_memory
+from distprop.config import Job, expand
 from distprop.errors import CheckpointError
 from distprop.numerics.fingerprint import Fingerprint, take_fingerprint
 from distprop.numerics.kernel import choose, cpu_features
@@ -21,6 +20,7 @@ from distprop.training import results
 from distprop.training.assembling import Assembly, assemble
 from distprop.training.clusters import open_cluster
 from distprop.training.conducting import Conductor, Outcome, new_name
+from distprop.training.handing import rows_in_files
 from distprop.training.interrupting import Interrupts
 from distprop.training.placing import Placement, place
 from distprop.training.recording import Recording, open_recording
@@ -34,7 +34,8 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
     began = time.time()
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
-        job = stack.enter_context(_with_memory(request))
+        request = stack.enter_context(rows_in_files(request))
+        job = request.job
         kernel = choose(job.numerics.blas_kernel, cpu_features())
         verify_kernel(kernel)
         placement = place(job, request.workers, request.servers, request.address, request.inline)
@@ -169,19 +170,6 @@ class _Training:
         version = outcome.model.metadata["version"]
         emit(events.ModelSaved(time.time(), version, path, outcome.model.digest))
         return path
-
-
-@contextmanager
-def _with_memory(request: Request) -> Iterator[Job]:
-    """The job with rows that were handed over written where workers can read them."""
-    if request.data is None:
-        yield request.job
-        return
-    with tempfile.TemporaryDirectory(prefix="distprop-") as folder:
-        splits = request.data if isinstance(request.data, dict) and "train" in request.data else {"train": request.data}
-        target = request.job.data.target
-        paths = {f"data.{split}": from_memory(rows, folder, target, split) for split, rows in splits.items()}
-        yield load_job(request.job, paths)
 
 
 @contextmanager
