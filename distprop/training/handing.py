@@ -9,7 +9,6 @@ from distprop.config import load_job
 from distprop.data.memory import from_memory
 from distprop.training.request import Request
 
-
 SPLITS = frozenset({"train", "valid", "test"})
 
 
