@@ -207,7 +207,7 @@ def _interrupt(state: CoordinatorState, _: say.Interrupt) -> Step:
     if state.halt is not None:
         return state, ()
     if state.plan is None:
-        return _finish(state, interrupted=True)
+        return _finish(state, state.opening.first.version, interrupted=True)
     return _ask_to_halt(state, state.heard.version + 1 + MARGIN)
 
 

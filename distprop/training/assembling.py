@@ -7,12 +7,14 @@ from typing import Any
 from distprop.config import Job, expand, named, with_layers
 from distprop.data.dataset import Dataset, prepare
 from distprop.data.survey import SurveyMap
+from distprop.errors import ConfigError
 from distprop.nn.leaf import require_outputs
 from distprop.nn.losses import build_loss
 from distprop.nn.metrics import build_metrics
 from distprop.protocol.course import Course
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.judge import Criteria
+from distprop.suggest import suggest_name
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,32 @@ class Assembly:
 def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     """Open and survey the data, build the network on its shapes. Raises UserError for whatever does not fit."""
     loss = build_loss(job.loss)
-    build_metrics(job.metrics, loss.task)
+    _require_watched(job, ["loss", *(metric.name for metric in build_metrics(job.metrics, loss.task))])
     data = data_settings(job)
     dataset = prepare(data, job.seed, loss.task, declared_outputs(job.model), survey_map)
     job = with_layers(job, dataset.input_shape, dataset.targets.outputs)
-    last = last_version(job, dataset.train_plan.steps_per_epoch)
+    last = job.train.last_version(dataset.train_plan.steps_per_epoch)
     blueprint = make_blueprint(job, dataset, last)
     classes = dataset.targets.classes
     require_outputs(blueprint.network, loss, len(classes) if classes is not None else dataset.targets.outputs)
     _ = blueprint.optimizer  # built here, so that what is wrong with it is said before anything starts
     return Assembly(job, blueprint, make_course(job, blueprint), make_criteria(job))
+
+
+def _require_watched(job: Job, measured: Sequence[str]) -> None:
+    """Raise ConfigError unless the metrics that the job keeps or stops by are measured."""
+    stopping = job.train.early_stopping
+    for key, watched in (
+        ("checkpoint.keep_best", job.checkpoint.keep_best),
+        ("train.early_stopping.metric", stopping.metric if stopping else None),
+    ):
+        name = watched.removeprefix("valid/") if watched else "loss"
+        if name not in measured:
+            raise ConfigError(
+                f"`{key}` watches `{watched}`, which is not measured",
+                f"this job measures {', '.join(f'valid/{one}' for one in measured)}",
+                suggest_name(name, measured, "valid/"),
+            )
 
 
 def data_settings(job: Job) -> dict[str, Any]:
@@ -67,14 +85,6 @@ def declared_outputs(model: Any) -> int | None:
             width = settings.get("width") if isinstance(settings, Mapping) else settings
             return width if isinstance(width, int) else None
     return None
-
-
-def last_version(job: Job, steps_per_epoch: int) -> int:
-    """Updates in the whole job."""
-    if job.train.steps is not None:
-        return job.train.steps
-    assert job.train.epochs is not None, "a job has steps or epochs"
-    return max(1, round(job.train.epochs * steps_per_epoch))
 
 
 def make_blueprint(job: Job, dataset: Dataset, last: int) -> Blueprint:

@@ -1,28 +1,54 @@
-"""Opens the cluster that a placement asks for."""
+"""Opens what a placement asks for: a connection to Ray, or none, and the job's processes."""
 
+import logging
+from typing import Any
+
+from distprop.data.survey import SurveyMap
+from distprop.numerics.kernel import environment
 from distprop.runtime.inline import InlineCluster
 from distprop.runtime.session import Cluster
 from distprop.training.assembling import Assembly
-from distprop.training.placing import Placement, require
+from distprop.training.placing import Placement, available_cpus, require
 
 
-def open_cluster(assembly: Assembly, placement: Placement, folder: str, kernel: str) -> Cluster:
-    """Start the job's servers and workers. Raises UserError where the cluster cannot hold them."""
+def connect(placement: Placement) -> Any:
+    """A connection to the cluster (distprop.runtime.ray.connecting.Connection); None where the job runs inline.
+
+    Raises UserError where the cluster cannot be reached or has too few CPUs.
+    """
     if placement.inline:
+        return None
+    require("ray", "ray", "train in this process with --inline")
+    from distprop.runtime.ray.connecting import connect as reach
+
+    cpus, workers = available_cpus(), placement.workers
+    if placement.address is None and workers > cpus:
+        text = "%d workers share %d cores: the numbers are the same, the speed is that of the cores"
+        logging.getLogger("distprop").warning(text, workers, cpus)
+    connection = reach(placement.address, max(cpus, workers))
+    try:
+        connection.require_cpus(workers)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def survey_map(connection: Any, placement: Placement, kernel: str) -> SurveyMap:
+    """Where rows are looked through before training: on an existing cluster, else here."""
+    if connection is None or placement.address is None:
+        return map
+    mapping: SurveyMap = connection.mapping(environment(kernel))
+    return mapping
+
+
+def open_cluster(connection: Any, assembly: Assembly, placement: Placement, folder: str, kernel: str) -> Cluster:
+    """Start the job's servers and workers. Raises UserError, LostError, FingerprintError."""
+    if connection is None:
         homes = [worker * placement.servers // placement.workers for worker in range(placement.workers)]
         return InlineCluster(assembly.blueprint, folder, placement.servers, homes)
-    require("ray", "ray", "train in this process with --inline")
-    from distprop.runtime.ray.connecting import settle_environment
-
-    settle_environment()
     from distprop.runtime.ray.cluster import RayCluster
 
-    return RayCluster.start(
-        assembly.blueprint,
-        folder,
-        kernel,
-        address=placement.address,
-        workers=placement.workers,
-        servers=placement.servers,
-        patience=assembly.job.cluster.patience_seconds,
-    )
+    patience = assembly.job.cluster.patience_seconds
+    cluster = RayCluster(connection, assembly.blueprint, folder, kernel, patience)
+    return cluster.start(placement.workers, placement.servers)

@@ -48,7 +48,8 @@ class Conductor:
             return Outcome("interrupted", version, dict(desk.metrics), None, desk.steps, desk.rows, desk.seconds)
         best = best_version(self.assembly.criteria, desk.history)
         kept = version if best is None else best
-        metrics = {**desk.metrics, **self._test(kept)}
+        measured = [opinion.metrics for opinion in desk.history if opinion.version == kept]
+        metrics = {**desk.metrics, **(measured[-1] if measured else {}), **self._test(kept)}
         model = self._model(kept, metrics)
         return Outcome("finished", version, metrics, model, desk.steps, desk.rows, desk.seconds)
 

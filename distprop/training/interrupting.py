@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the job to save and end, the second ends it."""
+"""Ctrl-C and SIGTERM: the first asks the job to save and end, the second ends it. Before training, the first does."""
 
 import signal
 import threading
@@ -40,6 +40,6 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what Python passes
-        if self.asked:
+        if self.asked or self._attend is None:
             raise KeyboardInterrupt
         self.ask()

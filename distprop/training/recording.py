@@ -1,6 +1,7 @@
 """The listener that keeps the run, where tracking is wanted and there."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,38 +46,41 @@ class Recording:
         return Kept(self.tracker.run_id, self.tracker.model_uri, self.tracker.uri, summary.spooled)
 
 
+def preflight(job: Job) -> None:
+    """Raise AddressError where nobody answers at the job's tracking address; before anything is started or written."""
+    if _wanted(job):
+        from distprop.tracking import address
+
+        address.preflight(_uri(job))
+
+
 @contextmanager
 def open_recording(job: Job, folder: str, run_id: str | None) -> Iterator[Recording]:
-    """Begin, or go on with, the job's run. Raises AddressError where nobody answers at its address."""
-    settings = job.tracking
-    if not settings.enabled or not _installed(settings.uri):
+    """Begin, or go on with, the job's run."""
+    if not _wanted(job):
         yield Recording()
         return
-    from distprop.tracking.address import preflight, resolve_uri
     from distprop.tracking.tracker import MlflowTracker
 
-    uri = resolve_uri(expand(settings.uri) if settings.uri else None).uri
-    preflight(uri)
+    settings = job.tracking
+    experiment = expand(settings.experiment) if settings.experiment else os.environ.get("MLFLOW_EXPERIMENT_NAME")
     spool = Path(folder) / "spool" if "://" not in folder else Path("spool")
-    with MlflowTracker(
-        uri,
-        expand(settings.experiment) if settings.experiment else _experiment(),
-        settings.run_name or job.name,
-        spool_dir=spool,
-        run_id=run_id,
-    ) as tracker:
+    name = settings.run_name or job.name
+    with MlflowTracker(_uri(job), experiment or "Default", name, spool_dir=spool, run_id=run_id) as tracker:
         yield Recording(tracker)
 
 
-def _experiment() -> str:
-    import os
+def _uri(job: Job) -> str:
+    from distprop.tracking.address import resolve_uri
 
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
+    return resolve_uri(expand(job.tracking.uri) if job.tracking.uri else None).uri
 
 
-def _installed(uri: str | None) -> bool:
-    """Whether MLflow is there; without it a job that names no server trains untracked, and says so."""
-    if find_spec("mlflow") is not None or uri is not None:
+def _wanted(job: Job) -> bool:
+    """Whether a run is kept; without MLflow a job that names no server trains untracked, and says so."""
+    if not job.tracking.enabled:
+        return False
+    if find_spec("mlflow") is not None or job.tracking.uri is not None:
         return True
     logging.getLogger("distprop").warning("MLflow is not installed: this run is not tracked (distprop[mlflow])")
     return False

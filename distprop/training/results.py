@@ -50,7 +50,7 @@ def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept,
     )
 
 
-def planned(placement: Placement, start: StartingPoint) -> Result:
+def planned(placement: Placement, cluster: Cluster, start: StartingPoint) -> Result:
     """The result of a dry run: nothing was trained."""
     return Result(
         run_id=start.run_id,
@@ -60,8 +60,8 @@ def planned(placement: Placement, start: StartingPoint) -> Result:
         metrics={},
         digest=None,
         model_uri=None,
-        workers=placement.workers,
-        servers=max(placement.servers, 1),
+        workers=cluster.workers,
+        servers=cluster.servers,
         seconds=0.0,
         rows_per_second=0.0,
         address_source=placement.source,

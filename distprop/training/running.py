@@ -2,10 +2,11 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from distprop import checkpoint, events
 from distprop.config import Job, expand
@@ -18,12 +19,12 @@ from distprop.runtime.desk import Papers
 from distprop.runtime.session import Cluster
 from distprop.training import results
 from distprop.training.assembling import Assembly, assemble
-from distprop.training.clusters import open_cluster
+from distprop.training.clusters import connect, open_cluster, survey_map
 from distprop.training.conducting import Conductor, Outcome, new_name
 from distprop.training.handing import rows_in_files
 from distprop.training.interrupting import Interrupts
 from distprop.training.placing import Placement, place
-from distprop.training.recording import Recording, open_recording
+from distprop.training.recording import Recording, open_recording, preflight
 from distprop.training.rehearsing import rehearsal
 from distprop.training.request import Request
 from distprop.training.starting import StartingPoint, starting_point
@@ -39,16 +40,20 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
         kernel = choose(job.numerics.blas_kernel, cpu_features())
         verify_kernel(kernel)
         placement = place(job, request.workers, request.servers, request.address, request.inline)
-        assembly = assemble(job)
+        preflight(job)
+        connection = connect(placement) if placement.address is not None else None
+        stack.callback(_close, connection)
+        assembly = assemble(job, survey_map(connection, placement, kernel))
         fingerprint = take_fingerprint(assembly.job.recipe_hash(), assembly.dataset.digest, kernel)
         folder = _folder(request, job)
         start = find_start(request, folder, fingerprint, assembly)
         if start.finished and (earlier := results.load(folder)) is not None:
             return earlier
+        cluster = open_cluster(connection or connect(placement), assembly, placement, folder, kernel)
+        stack.callback(cluster.close)
         if request.dry_run:
-            return results.planned(placement, start)
+            return results.planned(placement, cluster, start)
         recording = stack.enter_context(open_recording(job, folder, start.run_id))
-        cluster = stack.enter_context(_closing(open_cluster(assembly, placement, folder, kernel)))
         training = _Training(assembly, placement, cluster, recording, interrupts, fingerprint, folder, request)
         return training.run(start, listeners, began)
 
@@ -172,12 +177,9 @@ class _Training:
         return path
 
 
-@contextmanager
-def _closing(cluster: Cluster) -> Iterator[Cluster]:
-    try:
-        yield cluster
-    finally:
-        cluster.close()
+def _close(connection: Any) -> None:
+    if connection is not None:
+        connection.close()
 
 
 def _folder(request: Request, job: Job) -> str:

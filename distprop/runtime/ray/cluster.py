@@ -1,68 +1,54 @@
 """A job's processes on a Ray cluster. Ray places and starts them; no step goes through it."""
 
-import logging
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distprop.errors import DistpropError, FingerprintError, LostError, UserError
+from distprop.errors import FingerprintError, LostError
 from distprop.numerics.canary import canary
 from distprop.numerics.kernel import environment
 from distprop.protocol.effects import Finish
 from distprop.runtime.blueprint import Blueprint
-from distprop.runtime.process.conductor import Conductor
+from distprop.runtime.process.coordinator import CoordinatorProcess
 from distprop.runtime.process.server import Door, Kill
 from distprop.runtime.ray.actors import ServerActor, Started, WorkerActor
-from distprop.runtime.ray.connecting import Node, connect, disconnect, living_nodes
+from distprop.runtime.ray.connecting import Connection, own_error
 from distprop.runtime.session import Session
 
 START = 120.0  # seconds for a process to start
 MOST_FAILURES = 5  # replacements in a row that may die before the job is given up
 
-_log = logging.getLogger("distprop")
-
 
 class RayCluster:
     """Servers and workers as actors: one server a host, `workers` over them in turn."""
 
-    def __init__(self, blueprint: Blueprint, folder: str, kernel: str, nodes: Sequence[Node], patience: float) -> None:
+    def __init__(self, connection: Connection, blueprint: Blueprint, folder: str, kernel: str, patience: float) -> None:
+        self._connection, self._nodes = connection, connection.nodes
         self._blueprint = ray.put(blueprint)
-        self._folder, self._nodes, self._patience = folder, nodes, patience
+        self._folder, self._patience = folder, patience
         self._secret = secrets.token_bytes(32)
         self._environment = {"env_vars": environment(kernel)}
         self._canary = canary()
+        self._wanted = 0
         self._servers: list[Any] = []
         self._doors: dict[int, Door] = {}
         self._workers: dict[int, Any] = {}
         self._homes: dict[int, int] = {}
         self._starting: dict[Any, int] = {}  # what a replacement's start will say -> its worker
         self._failures = 0
-        self._conductor: Conductor | None = None
+        self._coordinator: CoordinatorProcess | None = None
 
-    @classmethod
-    def start(
-        cls,
-        blueprint: Blueprint,
-        folder: str,
-        kernel: str,
-        *,
-        address: str | None,
-        workers: int,
-        servers: int,
-        patience: float,
-    ) -> "RayCluster":
-        """Start `servers` servers (0: one a machine) and `workers` workers. Raises UserError, LostError."""
-        nodes = _nodes_for(address, workers)
-        cluster = cls(blueprint, folder, kernel, nodes, patience)
+    def start(self, workers: int, servers: int) -> "RayCluster":
+        """Start `workers` workers and `servers` servers (0: one a machine). Raises UserError, LostError."""
+        self._connection.require_cpus(workers)
         try:
-            cluster._start(servers or min(len(nodes), workers), workers)
+            self._start(servers or min(len(self._nodes), workers), workers)
         except BaseException:
-            cluster.close()
+            self.close()
             raise
-        return cluster
+        return self
 
     @property
     def workers(self) -> int:
@@ -86,7 +72,7 @@ class RayCluster:
             self._require_canary(started, f"server {me}")
             self._doors[me] = door
         self._get([one.reach.remote(self._doors) for one in self._servers])
-        self._conductor = Conductor(self._doors, self._secret, self._patience, self._watch)
+        self._coordinator = CoordinatorProcess(self._doors, self._secret, self._patience, self._watch)
         for me, started in enumerate(self._get([one.examine.remote() for one in self._workers.values()])):
             self._require_canary(started, f"worker {me}")
         self._get([self._join(me) for me in self._workers])
@@ -111,9 +97,9 @@ class RayCluster:
         try:
             answers: list[Any] = ray.get(asked, timeout=START)
         except ray.exceptions.RayTaskError as error:
-            raise _own(error) from error
+            raise own_error(error) from error
         except ray.exceptions.RayError as error:
-            raise LostError("a process of the job did not start", _first_line(error), "see the logs of Ray") from error
+            raise LostError("a process of the job did not start", str(error)[:300], "see the logs of Ray") from error
         return answers
 
     def _require_canary(self, started: Started, who: str) -> None:
@@ -128,13 +114,13 @@ class RayCluster:
 
     def run(self, session: Session) -> Finish:
         """Conduct a session to its end."""
-        assert self._conductor is not None, "a cluster is started before it runs"
-        return self._conductor.run(session, len(self._workers))
+        assert self._coordinator is not None, "a cluster is started before it runs"
+        return self._coordinator.run(session, len(self._workers))
 
     def interrupt(self) -> None:
         """Ask the session to save and end."""
-        if self._conductor is not None:
-            self._conductor.interrupt()
+        if self._coordinator is not None:
+            self._coordinator.interrupt()
 
     def replace(self, server: int) -> None:
         """Start a worker on the host of `server`; it joins when it is up."""
@@ -162,9 +148,9 @@ class RayCluster:
 
     def kill_worker(self, index: int) -> None:
         """Rehearse: signal 9 to the `index`-th worker."""
-        if self._conductor is not None and index in self._workers:
+        if self._coordinator is not None and index in self._workers:
             for server in self._doors:
-                self._conductor.send(server, Kill(index))
+                self._coordinator.send(server, Kill(index))
 
     def kill_server(self, index: int) -> None:
         """Rehearse: end the `index`-th server without warning."""
@@ -174,56 +160,17 @@ class RayCluster:
     def restart(self) -> None:
         """All processes anew, after one was lost that the job cannot do without."""
         self._end_processes()
-        self._nodes = _with_cpus(living_nodes())
+        self._nodes = self._connection.nodes
         self._start(len(self._servers), self._wanted)
 
     def close(self) -> None:
         """End all processes; their memory goes with them."""
         self._end_processes()
-        disconnect()
+        self._connection.close()
 
     def _end_processes(self) -> None:
         for actor in (*self._workers.values(), *self._servers):
             ray.kill(actor)
-        if self._conductor is not None:
-            self._conductor.close()
-        self._workers, self._doors, self._starting, self._conductor = {}, {}, {}, None
-
-
-def _nodes_for(address: str | None, workers: int) -> list[Node]:
-    """The machines of the job. Raises UserError where an existing cluster has fewer CPUs than workers."""
-    import os
-
-    cores = os.cpu_count() or 1
-    if address is None and workers > cores:
-        _log.warning(
-            "%d workers share %d cores: the numbers are the same, the speed is that of the cores", workers, cores
-        )
-    nodes = connect(address, max(cores, workers))
-    cpus = int(sum(node.cpus for node in nodes))
-    if cpus < workers:
-        disconnect()
-        raise UserError(
-            f"{workers} workers were asked for, the cluster has {cpus} CPUs",
-            "every worker takes one",
-            f"use --workers {cpus} or fewer: the numbers will be the same",
-        )
-    return _with_cpus(nodes)
-
-
-def _with_cpus(nodes: Sequence[Node]) -> list[Node]:
-    """The machines that have CPUs to give; a head that only schedules has none."""
-    return [node for node in nodes if node.cpus] or list(nodes)
-
-
-def _own(error: "ray.exceptions.RayTaskError") -> Exception:
-    """The error of ours that an actor raised, or one that says what it was."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, DistpropError):
-        return cause
-    return LostError("a process of the job failed to start", _first_line(error), "see the logs of Ray")
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+        if self._coordinator is not None:
+            self._coordinator.close()
+        self._workers, self._doors, self._starting, self._coordinator = {}, {}, {}, None

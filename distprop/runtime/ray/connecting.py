@@ -3,11 +3,11 @@
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distprop.errors import AddressError
+from distprop.errors import AddressError, DistpropError, UserError
 from distprop.runtime.ray.sieve import restore_stdout, sift_stdout
 
 QUIET: Mapping[str, str] = {  # set over nothing that the user has set
@@ -27,16 +27,73 @@ class Node:
     cpus: float
 
 
+@dataclass(frozen=True)
+class Connection:
+    """A driver's hold of a Ray cluster. `owned`: we connected, so we disconnect."""
+
+    owned: bool
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The machines that are alive and have CPUs to give; a head that only schedules has none."""
+        import ray
+
+        alive = [
+            Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"].get("CPU", 0.0))
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            if node["Alive"]
+        ]
+        return [node for node in alive if node.cpus] or alive
+
+    def require_cpus(self, workers: int) -> None:
+        """Raise UserError where the cluster has fewer CPUs than workers are wanted."""
+        cpus = int(sum(node.cpus for node in self.nodes))
+        if cpus < workers:
+            raise UserError(
+                f"{workers} workers were asked for, the cluster has {cpus} CPUs",
+                "every worker takes one",
+                f"use --workers {cpus} or fewer: the numbers will be the same",
+            )
+
+    def mapping(self, environment: Mapping[str, str]) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]:
+        """A `map` whose calls run on the cluster, in processes with `environment`."""
+        import ray
+
+        def on_cluster(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+            call = ray.remote(function).options(runtime_env={"env_vars": dict(environment)})
+            try:
+                results: list[Any] = ray.get([call.remote(item) for item in items])
+            except ray.exceptions.RayTaskError as error:
+                raise own_error(error) from error
+            return results
+
+        return on_cluster
+
+    def close(self) -> None:
+        """Leave the cluster; one of our own ends."""
+        import ray
+
+        if self.owned:
+            ray.shutdown()
+            restore_stdout()
+
+
 def settle_environment() -> None:
     """Make Ray quiet; call before Ray is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
 
-def connect(address: str | None, cpus: int) -> list[Node]:
-    """The machines of the cluster at `address`; None starts one here that declares `cpus`. Raises AddressError."""
+def connect(address: str | None, cpus: int) -> Connection:
+    """The cluster at `address`; None starts one here that declares `cpus`. Raises AddressError.
+
+    A process that is a driver already stays connected as it is.
+    """
+    settle_environment()
     import ray
 
+    if ray.is_initialized():
+        return Connection(owned=False)
     logging.getLogger("ray").setLevel(logging.ERROR)  # its import has set another level
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address is None:
@@ -48,26 +105,16 @@ def connect(address: str | None, cpus: int) -> list[Node]:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _unreachable(address, str(error)) from error
     sift_stdout()
-    return living_nodes()
+    return Connection(owned=True)
 
 
-def living_nodes() -> list[Node]:
-    """The machines that are alive."""
-    import ray
-
-    return [
-        Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"].get("CPU", 0.0))
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"]
-    ]
-
-
-def disconnect() -> None:
-    """Leave the cluster; one of our own ends."""
-    import ray
-
-    ray.shutdown()
-    restore_stdout()
+def own_error(error: Any) -> Exception:
+    """The error of ours that a RayTaskError carries, or one that says what it was."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, DistpropError):
+        return cause
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return DistpropError("a process of the job failed", lines[-1] if lines else "", "see the logs of Ray")
 
 
 def _require_answer(address: str) -> None:

@@ -22,7 +22,7 @@ STUCK = 900.0
 """Seconds in which nothing at all may move, although every server is heard: longer than any step or evaluation."""
 
 
-class Conductor:
+class CoordinatorProcess:
     """Conducts sessions over the servers behind `doors`. `watch` is called with every tick, and may raise."""
 
     def __init__(self, doors: Mapping[int, Door], secret: bytes, patience: float, watch: Callable[[], None]) -> None:
