@@ -1,0 +1,111 @@
+"""What a job is, before anything runs: its layers, sizes, memory and shards, and what one should know of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distprop.config import Job, load_job
+from distprop.data.shards import DataPlan
+from distprop.nn.summary import LayerSummary
+from distprop.report import Description, LayerRow, ShardRow
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.replica import EVALUATION_ROWS
+from distprop.training.assembling import Assembly, assemble
+from distprop.training.placing import Placement, place
+
+VALUE = 4  # bytes: a float32
+SMALL_LEAF = 32  # rows
+LEAF_OVERHEAD = 20  # rows that a leaf costs beside its own: measured with dense layers of 128 to 1024 on AVX-512
+
+
+def describe(
+    job: str | Path | Mapping[str, Any] | Job, overrides: Mapping[str, Any] | Sequence[str] = ()
+) -> Description:
+    """Describe a job: a config's path, a mapping with its keys, or a Job. Opens and surveys its data, runs nothing.
+
+    Raises UserError for whatever does not fit.
+    """
+    loaded = load_job(job, overrides)
+    assembly = assemble(loaded)
+    placement = place(loaded, None, None, None, inline=False)
+    blueprint, plan = assembly.blueprint, assembly.dataset.train_plan
+    layers = blueprint.network.summary()
+    flops = sum(layer.flops_per_row for layer in layers)
+    return Description(
+        name=loaded.name,
+        config=loaded.to_yaml(),
+        recipe_hash=assembly.job.recipe_hash(),
+        input_shape=assembly.dataset.input_shape,
+        layers=tuple(map(_layer_row, layers)),
+        parameters=blueprint.parameters,
+        flops_per_row=flops,
+        flops_per_step=flops * plan.rows_in_step(0),
+        worker_bytes=worker_bytes(assembly),
+        server_bytes=server_bytes(blueprint, max(placement.servers, 1)),
+        train_rows=plan.rows,
+        valid_rows=_rows(assembly.dataset.valid_plan),
+        test_rows=_rows(assembly.dataset.test_plan),
+        shards=tuple(_shard_row(plan, shard) for shard in range(plan.shards)),
+        steps_per_epoch=plan.steps_per_epoch,
+        last_version=blueprint.last,
+        workers=placement.workers,
+        servers=max(placement.servers, 1),
+        notes=tuple(notes(assembly, placement)),
+    )
+
+
+def worker_bytes(assembly: Assembly) -> int:
+    """Memory of a worker: 1 + the tree's depth gradients, and the activations of its largest batch, there and back."""
+    plan, valid = assembly.dataset.train_plan, assembly.dataset.valid_plan
+    depth = (plan.shards - 1).bit_length()
+    leaf = max(plan.step_rows(shard) for shard in range(plan.shards))
+    held_out = max((valid.shard_rows(shard) for shard in range(valid.shards)), default=0) if valid else 0
+    rows = max(2 * leaf, min(held_out, EVALUATION_ROWS))  # an evaluation goes forward only
+    a_row = sum(layer.activation_bytes_per_row for layer in assembly.blueprint.network.summary())
+    return VALUE * assembly.blueprint.parameters * (1 + depth) + rows * a_row
+
+
+def server_bytes(blueprint: Blueprint, servers: int) -> int:
+    """Memory of a server: 2 versions of the weights, and of its largest slice the gradient and 2 versions of state."""
+    blocks = blueprint.network.arena.blocks
+    largest = max(sum(blocks[i].stop - blocks[i].start for i in piece) for piece in blueprint.slices(servers))
+    vectors = 1 + 2 * len(blueprint.optimizer.state_names)
+    return VALUE * (2 * blueprint.parameters + vectors * largest)
+
+
+def notes(assembly: Assembly, placement: Placement) -> Iterator[str]:
+    """What one should know before training: the price of small leaves, workers that cannot help, columns left out."""
+    plan, left_out = assembly.dataset.train_plan, assembly.dataset.left_out
+    leaf = min(plan.step_rows(shard) for shard in range(plan.shards))
+    if leaf < SMALL_LEAF:
+        price = 1 + LEAF_OVERHEAD / leaf
+        yield (
+            f"leaves have {leaf} rows: a row costs about {price:.1f} times what it costs in a leaf of some hundred "
+            "(measured); a larger `data.batch_size` or fewer `data.shards` make larger leaves, and other numbers"
+        )
+    if placement.workers > plan.shards:
+        yield (
+            f"{placement.workers} workers for {plan.shards} shards: "
+            f"{placement.workers - plan.shards} of them will have nothing to do"
+        )
+    if left_out:
+        yield f"`data.features: all` leaves out what it cannot use: {', '.join(left_out)}"
+
+
+def _rows(plan: DataPlan | None) -> int:
+    return plan.rows if plan is not None else 0
+
+
+def _layer_row(layer: LayerSummary) -> LayerRow:
+    return LayerRow(
+        name=layer.name,
+        kind=layer.kind,
+        output_shape=layer.output_shape,
+        parameters=layer.parameters,
+        flops_per_row=layer.flops_per_row,
+        activation_bytes_per_row=layer.activation_bytes_per_row,
+    )
+
+
+def _shard_row(plan: DataPlan, shard: int) -> ShardRow:
+    return ShardRow(shard, plan.shard_rows(shard), plan.steps(shard), plan.step_rows(shard))
