@@ -6,5 +6,5 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-RUN = 16_384
-"""Values that are worked on at once: 64 kB of float32, so that all vectors of an update stay in a core's cache."""
+RUN = 32_768
+"""Values that are worked on at once: 128 kB of float32, so that all vectors of an update stay in a core's cache."""

@@ -41,7 +41,7 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """Finish the tree of a slice and divide by the weight. Answered by Reduced."""
+    """Finish the tree of a slice and divide by the weight; its update must wait for the norms. Answered by Reduced."""
 
     attempt: int
     round: Round
@@ -51,13 +51,18 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Make the next version of a slice from its reduced gradient. Answered by Updated."""
+    """Make the next version of a slice. Answered by Updated.
+
+    total: reduce it in the same pass; or None where it was reduced before, and `sums` (slice -> block sums of squares)
+    are those of the whole gradient, by whose norm the update is clipped.
+    """
 
     attempt: int
     round: Round
     slice: int
     factor: float
-    sums: Any  # slice -> block sums of squares, where updates are clipped by the global norm; else None
+    total: Sum | None
+    sums: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,23 +219,27 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """`Reduce` is done: the block sums of squares of the slice's mean gradient, and the reduced tail."""
+    """`Reduce` is done: the block sums of squares of the slice's mean gradient."""
 
     attempt: int
     round: Round
     slice: int
-    tail: Any
     sums: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """`Update` is done: the slice of the next version is in its buffer."""
+    """`Update` is done: the slice of the next version is in its buffer.
+
+    tail: the reduced tail. sums: the block sums of squares of the slice's mean gradient.
+    """
 
     attempt: int
     round: Round
     slice: int
     weights: Any
+    tail: Any
+    sums: Any
 
 
 @dataclass(frozen=True, slots=True)

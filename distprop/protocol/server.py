@@ -27,8 +27,8 @@ class Gathering:
     parts: Parts = field(default_factory=dict)  # from its own workers
     pushed: tuple[tuple[Node, Sum], ...] | None = None  # what it last sent to the other servers
     asked: frozenset[tuple[type, int]] = frozenset()  # effects asked for: (Reduce | Update | Tally, slice)
-    reduced: Mapping[int, say.Reduced] = field(default_factory=dict)  # own slice -> reduced gradient
-    norms: Mapping[int, Any] = field(default_factory=dict)  # any slice -> block sums of squares
+    norms: Mapping[int, Any] = field(default_factory=dict)  # slice -> block sums of squares, where updates are clipped
+    tail: Any = None  # of the whole round, once an own slice is made
     published: Mapping[int, say.Publish] = field(default_factory=dict)  # slices of the next version that are here
 
 
@@ -239,40 +239,41 @@ def _tally(state: ServerState) -> Step:
 
 
 def _make_slices(state: ServerState) -> Step:
-    """Reduce own slices whose leaves are all here; update those whose norms are."""
+    """Make own slices whose leaves are all here: in one pass, or where updates are clipped once all norms are."""
     actions: Actions = ()
     here = _all_here(state)
     for piece in state.slices:
         more: Actions = ()
-        if piece in state.now.reduced:
-            state, more = _update(state, piece)
+        if piece in state.now.norms:
+            state, more = _update_clipped(state, piece)
         elif here and (total := _total(state, piece)) is not None:
-            state, more = _ask(state, do.Reduce(state.attempt, state.round, piece, total), piece)
+            state, more = _ask(state, _first_effect(state, piece, total), piece)
         actions += more
     return state, actions
 
 
-def _update(state: ServerState, piece: int) -> Step:
-    if state.course.clips and len(state.now.norms) < len(state.plan.slices):
+def _first_effect(state: ServerState, piece: int, total: Sum) -> do.Reduce | do.Update:
+    if state.course.clips:
+        return do.Reduce(state.attempt, state.round, piece, total)
+    return do.Update(state.attempt, state.round, piece, state.factor, total, None)
+
+
+def _update_clipped(state: ServerState, piece: int) -> Step:
+    if len(state.now.norms) < len(state.plan.slices):
         return state, ()
-    norms = state.now.norms if state.course.clips else None
-    return _ask(state, do.Update(state.attempt, state.round, piece, state.factor, norms), piece)
+    return _ask(state, do.Update(state.attempt, state.round, piece, state.factor, None, state.now.norms), piece)
 
 
 def _reduced(state: ServerState, message: say.Reduced) -> Step:
     if message.attempt != state.attempt or message.round != state.round:
         return state, ()
-    now = state.now
-    now = replace(
-        now, reduced={**now.reduced, message.slice: message}, norms={**now.norms, message.slice: message.sums}
-    )
-    state = replace(state, now=now)
-    told = _to_servers(state, _norms(state, message)) if state.course.clips else ()
-    return _then(_advance, state, None, told)
+    norms = {**state.now.norms, message.slice: message.sums}
+    state = replace(state, now=replace(state.now, norms=norms))
+    return _then(_advance, state, None, _to_servers(state, _norms(state, message.slice)))
 
 
-def _norms(state: ServerState, reduced: say.Reduced) -> say.Norms:
-    return say.Norms(state.attempt, reduced.round, reduced.slice, reduced.sums)
+def _norms(state: ServerState, piece: int) -> say.Norms:
+    return say.Norms(state.attempt, state.round, piece, state.now.norms[piece])
 
 
 def _hear_norms(state: ServerState, message: say.Norms) -> Step:
@@ -285,8 +286,8 @@ def _hear_norms(state: ServerState, message: say.Norms) -> Step:
 def _updated(state: ServerState, message: say.Updated) -> Step:
     if message.attempt != state.attempt or message.round != state.round:
         return state, ()
-    sums = state.now.reduced[message.slice].sums
-    made = say.Publish(state.attempt, message.round.version + 1, message.slice, message.weights, sums)
+    state = replace(state, now=replace(state.now, tail=message.tail))
+    made = say.Publish(state.attempt, message.round.version + 1, message.slice, message.weights, message.sums)
     return _then(_arrived, state, made, _to_servers(state, made))
 
 
@@ -317,7 +318,7 @@ def _commit(state: ServerState, version: int) -> Step:
     own = tuple(state.now.published[piece] for piece in state.slices)
     told: Actions = ()
     if 0 in state.slices:
-        state, told = _report(state, state.now.reduced[0].tail)
+        state, told = _report(state, state.now.tail)
     state = replace(state, last_published=own)
     return _then(_enter, state, version, told)
 
@@ -423,8 +424,7 @@ def _round_again(state: ServerState) -> Actions:
     again = [_to_servers(state, publish) for publish in made]
     if not state.stands:
         again += [_pushes(state)]
-    if state.course.clips:
-        again += [_to_servers(state, _norms(state, reduced)) for reduced in state.now.reduced.values()]
+    again += [_to_servers(state, _norms(state, piece)) for piece in state.slices if piece in state.now.norms]
     return tuple(action for actions in again for action in actions)
 
 

@@ -1,11 +1,12 @@
 """A server's hands: reduces its slices, runs the optimizer on them, keeps two versions of weights and state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distprop import checkpoint
 from distprop.nn.tail import WEIGHT
@@ -16,7 +17,14 @@ from distprop.protocol.effects import Send
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.memory import Arrived, Slot, Tail, Vector, WeightLayout
 from distprop.runtime.replica import slot_layout
-from distprop.runtime.slice import Slice, slice_of
+from distprop.runtime.slice import Run, Slice, slice_of
+from distprop.runtime.threads import Threads
+
+Sums = NDArray[np.float64]
+
+NOTHING: Sums = np.empty(0)
+RUNS_A_THREAD = 4
+"""Runs that are worth waking a thread for."""
 
 Later = Callable[[Callable[[], Any]], Any]
 """Runs a slow job: at once, giving its answer, or in the background, handing the answer over when it is there."""
@@ -30,13 +38,17 @@ def at_once(job: Callable[[], Any]) -> Any:
 class Keeper:
     """Keeps the slices of one server. `weights` is the host's shared buffer; workers' slots are lent with `attach`."""
 
-    def __init__(self, me: int, blueprint: Blueprint, weights: Any, folder: str, later: Later = at_once) -> None:
+    def __init__(
+        self, me: int, blueprint: Blueprint, weights: Any, folder: str, later: Later = at_once, threads: int = 1
+    ) -> None:
         self.me, self._blueprint, self._folder, self._later = me, blueprint, folder, later
         self._weights = WeightLayout(blueprint.parameters).buffers(weights)
         self._layout = slot_layout(blueprint)
         self._memories: dict[int, Any] = {}
         self._slices: tuple[range, ...] = ()
         self._mine: Slice | None = None
+        self._threads = Threads(threads)
+        self._tail_of_round: Tail = NOTHING
 
     def attach(self, worker: int, slots: Any) -> None:
         """Read a worker's partial sums from its memory. Kept when it dies: what it finished is still good."""
@@ -86,18 +98,19 @@ class Keeper:
         return Arrived(gradient, self._tail(total).copy())
 
     def _add(self, total: Any, span: slice, run: slice, out: Vector) -> None:
-        """Write the values of `run`, counted within `span`, of a sum into out."""
-        if isinstance(total, tuple):
-            self._add(total[0], span, run, out)
-            right = total[1]
-            if isinstance(right, tuple):
-                other = np.empty_like(out)
-                self._add(right, span, run, other)
-            else:
-                other = self._gradient(right, span)[run]
-            np.add(out, other, out=out)
-        else:
+        """Write the values of `run`, counted within `span`, of a sum into out. The first sum copies nothing."""
+        if not isinstance(total, tuple):
             np.copyto(out, self._gradient(total, span)[run])
+            return
+        np.add(self._values(total[0], span, run, out), self._values(total[1], span, run, None), out=out)
+
+    def _values(self, total: Any, span: slice, run: slice, room: Vector | None) -> Vector:
+        """The values of `run` of a sum: where they lie, or added up in `room` or in memory of their own."""
+        if not isinstance(total, tuple):
+            return self._gradient(total, span)[run]
+        out = np.empty(run.stop - run.start, np.float32) if room is None else room
+        self._add(total, span, run, out)
+        return out
 
     # ---- effects ----------------------------------------------------------------------------------------------------
 
@@ -114,29 +127,72 @@ class Keeper:
         return messages.Opened(effect.attempt, self.me)
 
     def _reduce(self, effect: effects.Reduce) -> messages.Reduced:
-        mine, tail = self._own(), self._tail(effect.total)
-        weight = np.float32(tail[WEIGHT])
-        sums = []
-        for run in mine.runs:
-            gradient = mine.gradient[run.span]
-            self._add(effect.total, mine.span, run.span, gradient)
-            np.divide(gradient, weight, out=gradient)
-            sums.append(block_square_sums(gradient, run.blocks))
-        found = np.concatenate(sums) if sums else np.empty(0)
-        return messages.Reduced(effect.attempt, effect.round, effect.slice, tail.copy(), found)
+        mine = self._own()
+        self._tail_of_round = self._tail(effect.total).copy()
+        mean = partial(self._mean, effect.total, 1.0 / self._tail_of_round[WEIGHT])
+        sums = self._over(mine.runs, lambda run: mean(run, mine.gradient[run.span]))
+        return messages.Reduced(effect.attempt, effect.round, effect.slice, sums)
+
+    def _mean(self, total: Any, share: float, run: Run, out: Vector) -> Sums:
+        """Write the mean gradient of a run into out; its block sums of squares."""
+        self._add(total, self._own().span, run.span, out)
+        np.multiply(out, np.float32(share), out=out)
+        return block_square_sums(out, run.blocks)
 
     def _update(self, effect: effects.Update) -> messages.Updated:
-        mine, version = self._own(), effect.round.version
-        optimizer = self._blueprint.optimizer
-        if effect.sums is not None:
-            norm = global_norm(value for piece in sorted(effect.sums) for value in effect.sums[piece].tolist())
-            scale = clip_scale(norm, optimizer.clip_norm)
+        if effect.total is None:
+            sums, make = effect.sums[effect.slice], self._clipped(effect)
+            self._over(self._own().runs, make)
+        else:
+            self._tail_of_round = self._tail(effect.total).copy()
+            sums = self._over(self._own().runs, self._in_one_pass(effect))
+        return messages.Updated(effect.attempt, effect.round, effect.slice, None, self._tail_of_round, sums)
+
+    def _in_one_pass(self, effect: effects.Update) -> Callable[[Run], Sums]:
+        """Sum, mean, squares and update of a run while it is in the cache."""
+        step, share = self._step(effect), 1.0 / self._tail_of_round[WEIGHT]
+
+        def make(run: Run) -> Sums:
+            gradient = np.empty(run.size, np.float32)
+            sums = self._mean(effect.total, share, run, gradient)
+            step(run, gradient)
+            return sums
+
+        return make
+
+    def _clipped(self, effect: effects.Update) -> Callable[[Run], Sums]:
+        """The update of a run from the gradient that was reduced before, no longer than the job allows."""
+        norm = global_norm(value for piece in sorted(effect.sums) for value in effect.sums[piece].tolist())
+        scale, step = clip_scale(norm, self._blueprint.optimizer.clip_norm), self._step(effect)
+        whole = self._own().gradient
+
+        def make(run: Run) -> Sums:
+            gradient = whole[run.span]
             if scale != 1.0:
-                np.multiply(mine.gradient, np.float32(scale), out=mine.gradient)
+                np.multiply(gradient, np.float32(scale), out=gradient)
+            step(run, gradient)
+            return NOTHING
+
+        return make
+
+    def _step(self, effect: effects.Update) -> Callable[[Run, Vector], None]:
+        """The optimizer's step of a run, from this version's buffers into those of the next."""
+        mine, version, optimizer = self._own(), effect.round.version, self._blueprint.optimizer
         at = Moment(version, optimizer.rate(version) * effect.factor)
-        old, new = (self._weights[parity % 2][mine.span] for parity in (version, version + 1))
-        optimizer.update(old, mine.gradient, mine.state(version), new, mine.state(version + 1), at)
-        return messages.Updated(effect.attempt, effect.round, effect.slice, None)
+        weights, made = (self._weights[parity % 2][mine.span] for parity in (version, version + 1))
+        old, new = mine.state(version), mine.state(version + 1)
+
+        def step(run: Run, gradient: Vector) -> None:
+            before = {name: values[run.span] for name, values in old.items()}
+            after = {name: values[run.span] for name, values in new.items()}
+            optimizer.update(weights[run.span], gradient, before, made[run.span], after, at)
+
+        return step
+
+    def _over(self, runs: Sequence[Run], make: Callable[[Run], Sums]) -> Sums:
+        """`make` of all runs, on as many threads as are worth it; the sums of all their blocks."""
+        found = self._threads.map(make, runs, least=RUNS_A_THREAD)
+        return np.concatenate(found) if found else NOTHING
 
     def _tally(self, effect: effects.Tally) -> messages.Tallied:
         return messages.Tallied(effect.attempt, effect.round, self._tail(effect.total).copy())

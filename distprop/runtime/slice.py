@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from distprop.nn.arena import Block
 from distprop.optim.optimizers import Optimizer
 from distprop.runtime.memory import Vector
 
-RUN = 16_384  # values at once: a few vectors of that length stay in a core's cache
+RUN = 32_768  # values at once: the vectors of an update, that long, stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Run:
         """The blocks, counted from the slice's start."""
         return tuple(Block(block.start + self.span.start, block.stop + self.span.start) for block in self.blocks)
 
+    @property
+    def size(self) -> int:
+        """Values of the run."""
+        return int(self.span.stop - self.span.start)
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -31,7 +37,6 @@ class Slice:
 
     span: slice
     runs: tuple[Run, ...]
-    gradient: Vector
     states: tuple[Mapping[str, Vector], Mapping[str, Vector]]
 
     @classmethod
@@ -40,7 +45,12 @@ class Slice:
         span = slice_of(blocks, chosen)
         size = span.stop - span.start
         first, second = ({name: np.zeros(size, np.float32) for name in optimizer.state_names} for _ in range(2))
-        return cls(span, runs_of([blocks[i] for i in chosen]), np.empty(size, np.float32), (first, second))
+        return cls(span, runs_of([blocks[i] for i in chosen]), (first, second))
+
+    @cached_property
+    def gradient(self) -> Vector:
+        """The whole reduced gradient, for updates that wait for its norm; other updates never have one."""
+        return np.empty(self.span.stop - self.span.start, np.float32)
 
     def state(self, version: int) -> Mapping[str, Vector]:
         """The optimizer's state of `version`."""

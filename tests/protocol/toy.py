@@ -91,20 +91,26 @@ class ServerHands:
         return messages.Opened(effect.attempt, self.me)
 
     def _reduce(self, effect: effects.Reduce) -> messages.Reduced:
-        total = self.gradients[effect.slice] = self._sum(effect.total)
-        sums = [total * block % 97 for block in self.host.slices[effect.slice]]
-        return messages.Reduced(effect.attempt, effect.round, effect.slice, tail=total, sums=sums)
+        return messages.Reduced(effect.attempt, effect.round, effect.slice, self._gather(effect.slice, effect.total))
+
+    def _gather(self, piece: int, total: Any) -> list[int]:
+        gathered = self.gradients[piece] = self._sum(total)
+        return [gathered * block % 97 for block in self.host.slices[piece]]
 
     def _update(self, effect: effects.Update) -> messages.Updated:
-        version = effect.round.version
-        norm = sum(sum(sums) for sums in effect.sums.values()) if effect.sums is not None else 1
-        made = []
+        version, norm = effect.round.version, 1
+        if effect.total is None:
+            sums = effect.sums[effect.slice]
+            norm = sum(sum(one) for one in effect.sums.values())
+        else:
+            sums = self._gather(effect.slice, effect.total)
+        gradient, made = self.gradients[effect.slice], []
         for block in self.host.slices[effect.slice]:
             held, value = self.host.buffers[version % 2][block]
             assert held == version, "an update starts from the version of its round"
-            made.append((value * 3 + self.gradients[effect.slice] * norm + int(effect.factor * 8)) % PRIME)
+            made.append((value * 3 + gradient * norm + int(effect.factor * 8)) % PRIME)
             self.host.buffers[(version + 1) % 2][block] = (version + 1, made[-1])
-        return messages.Updated(effect.attempt, effect.round, effect.slice, made)
+        return messages.Updated(effect.attempt, effect.round, effect.slice, made, gradient, sums)
 
     def _tally(self, effect: effects.Tally) -> messages.Tallied:
         return messages.Tallied(effect.attempt, effect.round, self._sum(effect.total))

@@ -22,6 +22,7 @@ from distprop.runtime.process.gauges import Gauge, Sample
 from distprop.runtime.process.worker import PID, pulse
 from distprop.runtime.replica import slot_layout
 from distprop.runtime.role import Role
+from distprop.runtime.threads import cores_to_spare
 from distprop.runtime.wire.handshake import knock, take
 from distprop.runtime.wire.lobby import Lobby, listen_here, listen_on
 from distprop.runtime.wire.post import Mail, Post
@@ -55,7 +56,7 @@ class ServerProcess:
         self._post = Post()
         self._segment = Segment.create(f"distprop-weights-{me}", WeightLayout(blueprint.parameters).size)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._keeper = Keeper(me, blueprint, self._segment.memory, folder, later=self._in_background)
+        self._keeper = Keeper(me, blueprint, self._segment.memory, folder, self._in_background, cores_to_spare())
         self._role = Role(server.ServerState(me), server.step, self._keeper)
         self._pids: dict[int, int] = {}
         self._pulses: dict[int, Pulse] = {}

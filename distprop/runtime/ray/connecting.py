@@ -60,9 +60,9 @@ class Connection:
         import ray
 
         def on_cluster(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-            call = ray.remote(function).options(runtime_env={"env_vars": dict(environment)})
+            call = ray.remote(_call).options(runtime_env={"env_vars": dict(environment)})
             try:
-                results: list[Any] = ray.get([call.remote(item) for item in items])
+                results: list[Any] = ray.get([call.remote(function, item) for item in items])
             except ray.exceptions.RayTaskError as error:
                 raise own_error(error) from error
             return results
@@ -106,6 +106,11 @@ def connect(address: str | None, cpus: int) -> Connection:
             raise _unreachable(address, str(error)) from error
     sift_stdout()
     return Connection(owned=True)
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    """Ray takes functions only; what is mapped may be any callable."""
+    return function(item)
 
 
 def own_error(error: Any) -> Exception:
