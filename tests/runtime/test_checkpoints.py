@@ -1,0 +1,129 @@
+"""Checkpoints are whole or not at all; a store that is full costs a checkpoint, never the training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distprop import checkpoint, events
+from distprop.checkpoint import Piece, newest, open_checkpoint, prune, seal, write_piece
+from distprop.errors import CheckpointError, TrainingError
+from distprop.files import Folder
+from distprop.nn.arena import Block
+from tests.runtime.small import run, small_job
+
+
+def saved(folder: Path, version: int = 7, servers: int = 3) -> str:
+    """A checkpoint of 100 values by several servers; gives its path."""
+    values = np.arange(100, dtype=np.float32)
+    ends = [100 * part // servers for part in range(servers + 1)]
+    parts = tuple(
+        write_piece(
+            str(folder),
+            version,
+            Piece(
+                me, ends[me], values[ends[me] : ends[me + 1]], {"m": -values[ends[me] : ends[me + 1]]}, [Block(0, 9)]
+            ),
+        )
+        for me in range(servers)
+    )
+    manifest = checkpoint.Manifest(version, 9, "recipe", {"data": "d"}, 100, checkpoint.digest_of(parts), parts, "")
+    return seal(str(folder), manifest)
+
+
+@pytest.mark.parametrize("servers", [1, 2, 5])
+def test_whoever_wrote_it_any_span_can_be_read(tmp_path: Path, servers: int) -> None:
+    found = open_checkpoint(saved(tmp_path, servers=servers))
+    np.testing.assert_array_equal(found.weights(), np.arange(100, dtype=np.float32))
+    np.testing.assert_array_equal(found.state(slice(13, 77))["m"], -np.arange(13, 77, dtype=np.float32))
+
+
+def test_a_manifest_survives_being_written(tmp_path: Path) -> None:
+    found = newest(str(tmp_path)) or open_checkpoint(saved(tmp_path))
+    assert (found.manifest.version, found.manifest.fingerprint, len(found.manifest.parts)) == (7, {"data": "d"}, 3)
+
+
+def test_a_torso_is_no_checkpoint(tmp_path: Path) -> None:
+    """Without its manifest, which comes last, a version is not there; the one before is."""
+    saved(tmp_path, 5)
+    torso = saved(tmp_path, 6)
+    Folder(torso).delete(checkpoint.MANIFEST)
+    found = newest(str(tmp_path))
+    assert found is not None and found.manifest.version == 5
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        open_checkpoint(torso)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_damage_is_noticed_and_named(tmp_path: Path, damage: str) -> None:
+    path = saved(tmp_path)
+    part = Path(path, "part-1.safetensors")
+    content = bytearray(part.read_bytes())
+    content[-3] ^= 1
+    part.write_bytes(content if damage == "flipped" else content[:-4])
+    if damage == "gone":
+        part.unlink()
+    with pytest.raises(CheckpointError, match=r"part-1\.safetensors .* is (missing|damaged)"):
+        open_checkpoint(path).weights()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 1, "parts": [{}]}'])
+def test_a_manifest_that_cannot_be_read_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    path = saved(tmp_path)
+    Path(path, checkpoint.MANIFEST).write_text(text)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        open_checkpoint(path)
+
+
+def test_pruning_leaves_what_is_kept_and_what_is_being_written(tmp_path: Path) -> None:
+    for version in (1, 2, 3):
+        saved(tmp_path, version)
+    Folder(saved(tmp_path, 4)).delete(checkpoint.MANIFEST)
+    prune(str(tmp_path), [2])
+    assert sorted(int(name) for name in Folder(str(tmp_path)).folders()) == [2, 4]
+
+
+class FullDisk:
+    """Writes of these versions find no room, after some bytes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, what: str, versions: set[int]) -> None:
+        write = Folder.write
+
+        def full(self: Folder, name: str, content: bytes) -> None:
+            if name.startswith(what) and int(Path(self.path).name) in versions:
+                write(self, f"{name}.torn", content[:10])
+                raise OSError(28, "No space left on device")
+            write(self, name, content)
+
+        monkeypatch.setattr(Folder, "write", full)
+
+
+@pytest.mark.parametrize("what", ["part", "manifest"])
+def test_a_full_disk_costs_a_checkpoint_and_not_the_training(
+    what: str, rows: str, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(small_job(rows, room)).numbers
+    FullDisk(monkeypatch, what, {6})
+    ran = run(small_job(rows, room, checkpoint__keep_last=9), 2, (0, 1))
+    failed = ran.of(events.CheckpointFailed)
+    assert [(one.version, "No space" in one.why) for one in failed] == [(6, True)]
+    assert ran.numbers == expected
+    assert {one.version for one in ran.of(events.Checkpointed)} == {3, 9, 10}
+
+
+def test_a_disk_that_is_full_at_the_end_is_a_clear_error(
+    rows: str, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FullDisk(monkeypatch, "part", {10})
+    with pytest.raises(TrainingError, match="were not kept"):
+        run(small_job(rows, room))
+
+
+def test_what_is_kept_is_the_newest_and_the_best(rows: str, room: Path) -> None:
+    ran = run(small_job(rows, room, checkpoint__keep_last=1, checkpoint__keep_best="valid/loss"))
+    best = [one.version for one in ran.of(events.Evaluated) if one.best][-1]
+    assert ran.result.checkpoint is not None
+    folder = Path(ran.result.checkpoint).parent
+    assert {int(one.name) for one in folder.iterdir() if one.name.isdigit()} == {best, 10}
+    assert json.loads(Path(folder, f"{best:010d}", "manifest.json").read_text())["best"] is True

@@ -1,0 +1,76 @@
+"""The law of bits with real arithmetic: workers, hosts, order, losses, crashes and stops change nothing."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distprop import events
+from tests.runtime.small import OPTIMIZERS, Fate, Ran, chance_of, run, small_job, stop_at
+
+seeds = st.integers(0, 2**32)
+hosts = st.integers(1, 3)
+optimizers = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+
+
+def job_of(name: str, rows: str, room: Path) -> dict[str, Any]:
+    return small_job(rows, room, optimizer={**OPTIMIZERS[name], "clip_norm": 0.5})
+
+
+@cache
+def alone(name: str, rows: str, room: Path) -> Ran:
+    """One worker, one server, every message once and in order."""
+    return run(job_of(name, rows, room))
+
+
+@optimizers
+@given(seed=seeds, servers=hosts, kills=st.integers(0, 3))
+@settings(max_examples=6, deadline=None)
+def test_any_hosts_arrivals_losses_and_crashes_give_the_same_bits(
+    name: str, seed: int, servers: int, kills: int, rows: str, room: Path
+) -> None:
+    ran = run(job_of(name, rows, room), servers, chance_of(seed, servers), Fate(seed, kills))
+    assert ran.numbers == alone(name, rows, room).numbers
+
+
+@optimizers
+@given(seed=seeds, at=st.integers(1, 7), servers=hosts)
+@settings(max_examples=3, deadline=None)
+def test_stopping_anywhere_and_going_on_elsewhere_gives_the_same_bits(
+    name: str, seed: int, at: int, servers: int, rows: str, room: Path
+) -> None:
+    job, whole = job_of(name, rows, room), alone(name, rows, room)
+    first = run(job, 2, (0, 1, 1), listeners=[stop_at(at)])
+    assert first.result.status == "interrupted" and first.result.digest is None
+    assert at <= first.result.steps < 10
+    rest = run(job, servers, chance_of(seed, servers), Fate(seed), checkpoint=first.result.checkpoint)
+    assert rest.result.digest == whole.result.digest and rest.result.metrics == whole.result.metrics
+    for part in range(2, 5):  # steps, verdicts, receipts of epochs
+        assert [*first.numbers[part], *rest.numbers[part]] == whole.numbers[part]
+
+
+def test_the_schedules_really_kill_workers(rows: str, room: Path) -> None:
+    fate = Fate(5, kills=3)
+    ran = run(job_of("adamw", rows, room), 2, (0, 1, 1), fate)
+    assert [lost.worker for lost in ran.of(events.WorkerLost)] == fate.killed and len(fate.killed) == 3
+    assert ran.numbers == alone("adamw", rows, room).numbers
+
+
+def test_the_law_can_fail_for_every_part_of_the_recipe(rows: str, room: Path) -> None:
+    """Another seed, number of shards or batch size gives other bits: the digest is no constant."""
+    job = job_of("adamw", rows, room)
+    other = [{**job, "seed": 4}] + [{**job, "data": {**job["data"], key: 4}} for key in ("shards", "batch_size")]
+    other[-1]["data"]["shards"] = 4
+    digests = {run(one).result.digest for one in (job, *other)}
+    assert len(digests) == 4
+
+
+def test_every_epoch_sees_each_row_once(rows: str, room: Path) -> None:
+    ran = alone("sgd", rows, room)
+    ends = ran.of(events.EpochEnded)
+    (train, valid) = ran.of(events.RunStarted)[0].datasets
+    assert [end.rows for end in ends] == [train.rows, train.rows] and train.rows + valid.rows == 211
+    assert len({end.receipt for end in ends}) == 1
