@@ -77,10 +77,11 @@ class ShardReader:
             rows = join_rows(list(self._between(epoch, start, stop)))
         return self._encoding.batch(rows)
 
-    def look_ahead(self, epoch: int, step: int) -> None:
+    def look_ahead(self, epoch: int, step: int) -> bool:
         """Decode at most one row group of the window after that of `step`, as far as the window is used up.
 
-        So a new window costs no step much. Does nothing where the decoded rows would not stay in memory.
+        So a new window costs no step much. Does nothing, and says so, where all of them are decoded or the rows would
+        not stay in memory.
         """
         size, (start, stop) = self._order.window_rows, self.plan.leaf_bounds(self.shard, step)
         index, last = start // size + 1, -(-self._order.rows // size)
@@ -91,7 +92,8 @@ class ShardReader:
             due = math.ceil(len(pieces) * used)
             for piece in pieces[:due]:
                 if self._cache.load(self._split, self._part, piece.group):
-                    return
+                    return True
+        return False
 
     def _between(self, epoch: int, start: int, stop: int) -> Iterator[Rows]:
         size = self._order.window_rows

@@ -1,8 +1,25 @@
-"""Batches for a worker: its shards' leaves, read ahead in the background, and the rows that it evaluates on."""
+"""Batches for a worker: the next leaf's rows are read while it waits, what lies further ahead in the background."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from distprop.data.dataset import Dataset
-from distprop.data.readahead import ReadAhead
 from distprop.data.reader import Batch, ShardReader
+
+At = tuple[int, int]  # (epoch, step in the epoch)
+
+REST = 8
+"""Steps between two looks ahead of a shard whose coming rows are decoded already."""
+
+
+@dataclass
+class Outlook:
+    """What is known of a shard's coming rows."""
+
+    following: At
+    batch: Batch | None = None
+    looking: Future[bool] | None = None  # whether it found something to decode
+    rest: int = 0
 
 
 class Feed:
@@ -11,7 +28,9 @@ class Feed:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self._readers: dict[tuple[str, int], ShardReader] = {}
-        self._ahead = ReadAhead()
+        self._outlooks: dict[int, Outlook] = {}
+        self._now: At = (0, 0)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="look-ahead")
 
     def reader(self, split: str, shard: int) -> ShardReader:
         """The reader of a shard."""
@@ -21,11 +40,45 @@ class Feed:
 
     def batch(self, shard: int, epoch: int, step: int) -> Batch:
         """The rows of a training leaf."""
-        if shard not in self._ahead.shards:
-            owned = {*self._ahead.shards, shard}
-            self._ahead.own({one: self.reader("train", one) for one in owned})
-        return self._ahead.batch(shard, epoch, step)
+        outlook, self._now = self._outlooks.get(shard), (epoch, step)
+        if outlook is not None and outlook.following == (epoch, step) and outlook.batch is not None:
+            batch = outlook.batch
+        else:
+            batch = self.reader("train", shard).batch(epoch, step)
+        following = self._after(shard, epoch, step)
+        if outlook is None:
+            self._outlooks[shard] = Outlook(following)
+        else:
+            outlook.following, outlook.batch = following, None
+        return batch
+
+    def read_ahead(self) -> None:
+        """Read the next leaf of each shard, if that was not done: called while the worker waits for weights."""
+        self._forget_the_lost()
+        for shard, outlook in self._outlooks.items():
+            if outlook.batch is None:
+                reader = self.reader("train", shard)
+                outlook.batch = reader.batch(*outlook.following)
+                self._look_ahead(reader, outlook)
 
     def close(self) -> None:
         """Wait for the read that is under way and end the thread."""
-        self._ahead.close()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _forget_the_lost(self) -> None:
+        """Give up the rows of shards whose turn has come without their being asked for: another worker has them."""
+        for shard in [shard for shard, outlook in self._outlooks.items() if outlook.following <= self._now]:
+            del self._outlooks[shard]
+            del self._readers["train", shard]
+
+    def _after(self, shard: int, epoch: int, step: int) -> At:
+        return (epoch, step + 1) if step + 1 < self._dataset.train_plan.steps(shard) else (epoch + 1, 0)
+
+    def _look_ahead(self, reader: ShardReader, outlook: Outlook) -> None:
+        """Decode coming row groups in the background, one at a time, and seldom ask where all of them are there."""
+        outlook.rest -= 1
+        looking = outlook.looking
+        if looking is not None and (not looking.done() or (outlook.rest > 0 and not looking.result())):
+            return
+        outlook.rest = REST
+        outlook.looking = self._thread.submit(reader.look_ahead, *outlook.following)

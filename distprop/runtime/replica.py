@@ -41,6 +41,10 @@ class Replica:
         self._sum(effect.leaves, (effect.course, effect.round), gradient, room, 0)
         return Computed(effect.attempt, effect.round, effect.node, Slot(self.me, effect.slot))
 
+    def read_ahead(self) -> None:
+        """Read the rows of the next leaves; called while there is nothing else to do."""
+        self._feed.read_ahead()
+
     def close(self) -> None:
         """Stop reading ahead."""
         self._feed.close()

@@ -13,7 +13,6 @@ from distprop.data.cachedir import cache_folder
 from distprop.data.dataset import prepare
 from distprop.data.memory import from_memory
 from distprop.data.part import GroupCache
-from distprop.data.readahead import ReadAhead
 from distprop.errors import DataError
 from tests.data.made import epoch_ids, numbered, ready, shared, write
 
@@ -117,20 +116,6 @@ def test_a_validation_file_may_have_fewer_rows_than_shards(tmp_path: Path) -> No
     small = numbered(tmp_path / "b.parquet", 2)
     data = ready(numbered(tmp_path / "a.parquet", 50), valid=small, features=["id"])
     assert sum(b.rows for v in range(3) for b in data.reader("valid", v).evaluation_batches(6)) == 2
-
-
-def test_read_ahead_gives_what_readers_give_in_any_order(tmp_path: Path) -> None:
-    data = ready(numbered(tmp_path / "a.parquet", 120), shuffle_rows=11)
-    plan = data.train_plan
-    asked = [(v, e, s) for e in (0, 1) for s in range(plan.steps_per_epoch) for v in plan.leaves(s)]
-    asked += [(1, 0, 2), (1, 0, 2), (1, 5, 0), (2, 0, 1)]
-    with ReadAhead({v: data.reader("train", v) for v in range(3)}) as ahead:
-        for shard, epoch, step in asked:
-            assert ahead.batch(shard, epoch, step).receipt == data.reader("train", shard).batch(epoch, step).receipt
-        ahead.own({0: data.reader("train", 0)})
-        assert ahead.shards == (0,)
-        with pytest.raises(KeyError):
-            ahead.batch(1, 0, 0)
 
 
 def test_readers_bear_several_threads(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ class WorkerProcess:
     def serve(self) -> None:
         """Compute until the server hangs up. Raises LostError then."""
         while True:
+            self._read_ahead()
             before = time.monotonic()
             for mail in self._post.poll(TICK):
                 self._waited += time.monotonic() - before
@@ -60,6 +61,12 @@ class WorkerProcess:
             self._waited += time.monotonic() - before
             if time.monotonic() - self._since > TICK:
                 self._tick()
+
+    def _read_ahead(self) -> None:
+        try:
+            self._replica.read_ahead()
+        except DistpropError as error:  # the leaf that needs these rows would meet the same error
+            self._fail(error)
 
     def _hear(self, mail: Mail) -> None:
         if mail.message is None:
