@@ -41,7 +41,7 @@ def written(folder: Path, rows: Mapping[str, np.ndarray] | None = None, name: st
     return from_memory(rows if rows is not None else table(), folder, "label", name)
 
 
-def small_job(train: str, folder: Path, **changes: Any) -> dict[str, Any]:
+def small_job(train: str, folder: Path, /, **changes: Any) -> dict[str, Any]:
     """The job as a mapping; changes are dotted keys with __ for the dot."""
     job: dict[str, Any] = {
         "name": "small",

@@ -1,0 +1,90 @@
+"""What a retried job calls: it goes on where the last try stopped, and does nothing where that had finished."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distprop import events
+from distprop.errors import CheckpointError, UserError
+from distprop.training import job_of, resume
+from tests.runtime.small import run, small_job, stop_at
+
+
+@pytest.fixture
+def job(rows: str, here: Path) -> dict[str, Any]:
+    return small_job(rows, here / "kept")
+
+
+def keyed(job: dict[str, Any], mode: Any = "auto", **more: Any) -> Any:
+    return run(job, run_key="nightly", resume=mode, **more)
+
+
+def test_auto_starts_goes_on_and_hands_back_what_is_finished(job: dict[str, Any]) -> None:
+    whole = run(job).result
+    first = keyed(job, listeners=[stop_at(3)])
+    assert first.result.status == "interrupted" and 3 <= first.result.steps < 10
+    second = keyed(job, servers=2, homes=(0, 1, 1))
+    assert second.of(events.RunStarted)[0].version == first.result.steps
+    assert second.result.digest == whole.digest
+    third = keyed(job)
+    assert third.told == [] and third.result == second.result
+
+
+def test_must_needs_something_to_go_on_from(job: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match="nothing to resume for the key 'nightly'"):
+        keyed(job, "must")
+    keyed(job, listeners=[stop_at(3)])
+    assert keyed(job, "must").result.steps == 10
+
+
+def test_never_starts_anew(job: dict[str, Any]) -> None:
+    first = keyed(job, "never")
+    again = keyed(job, "never")
+    assert again.of(events.RunStarted)[0].version == 0
+    assert again.result.digest == first.result.digest
+
+
+def test_a_key_with_another_recipe_is_refused(job: dict[str, Any]) -> None:
+    keyed(job, listeners=[stop_at(3)])
+    with pytest.raises(CheckpointError, match="another recipe"):
+        keyed({**job, "seed": 99})
+
+
+def test_a_checkpoint_of_other_data_is_refused(job: dict[str, Any], here: Path) -> None:
+    from tests.runtime.small import table, written
+
+    keyed(job, listeners=[stop_at(3)])
+    other = written(here, table(seed=5), "other")
+    with pytest.raises(CheckpointError, match="other data"):
+        keyed({**job, "data": {**job["data"], "train": other}})
+
+
+def test_a_damaged_checkpoint_is_named(job: dict[str, Any]) -> None:
+    saved = keyed(job, listeners=[stop_at(3)]).result.checkpoint
+    part = Path(saved, "part-0.safetensors")
+    part.write_bytes(part.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="damaged"):
+        keyed(job)
+
+
+def test_resume_finds_a_checkpoint_by_its_path_or_its_folder(job: dict[str, Any]) -> None:
+    whole = run(job).result
+    for place in (lambda path: path, lambda path: path.parent):
+        saved = run(job, listeners=[stop_at(4)]).result.checkpoint
+        assert job_of(str(place(Path(saved)))).name == "small"
+        assert resume(place(Path(saved)), inline=True).digest == whole.digest
+
+
+@pytest.mark.parametrize("what", ["nowhere/to/be/found", "empty"])
+def test_resume_from_what_is_no_checkpoint_is_the_users_error(what: str, here: Path) -> None:
+    Path(here, "empty", "0000000005").mkdir(parents=True)
+    with pytest.raises(UserError) as caught:
+        resume(what, inline=True)
+    assert caught.value.why and caught.value.fix
+
+
+def test_a_rehearsal_trains_nothing_and_leaves_nothing(job: dict[str, Any], here: Path) -> None:
+    ran = run(job, dry_run=True)
+    assert ran.told == [] and (ran.result.steps, ran.result.digest) == (0, None)
+    assert not Path(here, "kept").exists()
