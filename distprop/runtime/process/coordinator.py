@@ -40,13 +40,16 @@ class CoordinatorProcess:
         role = Role(state, coordinator.step, session.desk)
         for send in actions:
             self._post.send(send.to, send.message)
-        ticked = moved = time.monotonic()
+        turned = ticked = moved = time.monotonic()
         self._heard = dict.fromkeys(self._heard, moved)
         progress = role.state.progress
         while session.desk.ended is None:
             for mail in self._post.poll(TICK):
                 self._hear(mail, role, session)
             now = time.monotonic()
+            if now - turned > 2 * TICK:  # a listener or a disk held us up: what was said meanwhile is still unheard
+                self._heard = dict.fromkeys(self._heard, now)
+            turned = now
             if role.state.progress != progress:
                 moved, progress = now, role.state.progress
             if self._interrupt:
