@@ -1,13 +1,14 @@
 """The coordinator as a state machine: watches, issues plans, asks for verdicts and checkpoints. It sees no gradient."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from distprop.protocol import effects as do
 from distprop.protocol import messages as say
 from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
 from distprop.protocol.effects import Send
+from distprop.protocol.evolve import evolve
 from distprop.protocol.messages import Address
 from distprop.protocol.plan import Plan, deal, deal_orphans
 
@@ -94,13 +95,13 @@ def _after(course: Course, round_: Round) -> Round:
 
 
 def _opened(state: CoordinatorState, message: say.Opened) -> Step:
-    return _first_plan(replace(state, opened=state.opened | {message.server}))
+    return _first_plan(evolve(state, opened=state.opened | {message.server}))
 
 
 def _joined(state: CoordinatorState, message: say.Joined) -> Step:
     if message.worker in state.homes or message.worker in state.lost:
         return state, ()
-    state = replace(state, homes={**state.homes, message.worker: message.server})
+    state = evolve(state, homes={**state.homes, message.worker: message.server})
     reported = (do.Report(message),)
     if state.plan is None:
         state, actions = _first_plan(state)
@@ -119,7 +120,7 @@ def _issue(state: CoordinatorState, owners: tuple[int, ...], before: Actions) ->
     """Put a new plan in force."""
     number = state.plan.number + 1 if state.plan else 0
     plan = Plan(number, state.attempt, owners, dict(state.homes), tuple(state.servers))
-    state = replace(state, plan=plan)
+    state = evolve(state, plan=plan)
     return state, (*before, *_to_servers(state, say.Assign(plan)))
 
 
@@ -127,7 +128,7 @@ def _gone(state: CoordinatorState, message: say.Gone) -> Step:
     if message.worker in state.lost:
         return state, ()
     homes = {worker: home for worker, home in state.homes.items() if worker != message.worker}
-    state = replace(state, homes=homes, lost=state.lost | {message.worker})
+    state = evolve(state, homes=homes, lost=state.lost | {message.worker})
     actions: Actions = (do.Report(message), do.Replace(message.server))
     if state.plan is None or not homes:
         return state, actions
@@ -145,13 +146,13 @@ def _gathered(state: CoordinatorState, message: say.Gathered) -> Step:
     """Process reports in the order of their rounds, whatever order they come in."""
     if message.round <= state.heard:
         return state, ()
-    state = replace(state, early={**state.early, message.round: message})
+    state = evolve(state, early={**state.early, message.round: message})
     actions: Actions = ()
     while (due := _after(state.course, state.heard)) in state.early:
         effect = do.Judge if due.kind == EVALUATE else do.Report
         actions += (effect(state.early[due]),)
         early = {round_: report for round_, report in state.early.items() if round_ != due}
-        state = replace(state, early=early, heard=due)
+        state = evolve(state, early=early, heard=due)
     return _settle(state, actions)
 
 
@@ -163,7 +164,7 @@ def _settle(state: CoordinatorState, before: Actions) -> Step:
 
 
 def _verdict(state: CoordinatorState, message: say.Verdict) -> Step:
-    state = replace(state, verdict=message)
+    state = evolve(state, verdict=message)
     return _settle(state, (do.Report(message), *_to_servers(state, message)))
 
 
@@ -173,7 +174,7 @@ def _saved(state: CoordinatorState, message: say.Saved) -> Step:
     if message.version in state.sealing or message.server in known:
         return state, (heard,)
     files = {**known, message.server: message}
-    state, seals = _seal(replace(state, files={**state.files, message.version: files}))
+    state, seals = _seal(evolve(state, files={**state.files, message.version: files}))
     return state, (heard, *seals)
 
 
@@ -184,7 +185,7 @@ def _seal(state: CoordinatorState) -> Step:
         for version, files in sorted(state.files.items())
         if len(files) == len(state.servers) and version not in state.sealing and _settled(state, version)
     ]
-    state = replace(state, sealing=state.sealing | set(due))
+    state = evolve(state, sealing=state.sealing | set(due))
     return state, tuple(do.Seal(version, state.files[version]) for version in due)
 
 
@@ -197,7 +198,7 @@ def _settled(state: CoordinatorState, version: int) -> bool:
 
 def _sealed(state: CoordinatorState, message: say.Sealed) -> Step:
     files = {version: saved for version, saved in state.files.items() if version != message.version}
-    return _end(replace(state, files=files, sealed=state.sealed | {message.version}))
+    return _end(evolve(state, files=files, sealed=state.sealed | {message.version}))
 
 
 # ---- the end --------------------------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ def _interrupt(state: CoordinatorState, _: say.Interrupt) -> Step:
 
 
 def _ask_to_halt(state: CoordinatorState, version: int) -> Step:
-    state = replace(state, halt=version, standing={})
+    state = evolve(state, halt=version, standing={})
     return state, _to_servers(state, say.Halt(state.attempt, version))
 
 
@@ -220,7 +221,7 @@ def _stands(state: CoordinatorState, message: say.Stands) -> Step:
     if not message.halted:
         late = state.halt is not None and message.version >= state.halt
         return _ask_to_halt(state, message.version + MARGIN) if late else (state, ())
-    return _end(replace(state, standing={**state.standing, message.server: message.version}))
+    return _end(evolve(state, standing={**state.standing, message.server: message.version}))
 
 
 def _end(state: CoordinatorState) -> Step:
@@ -239,7 +240,7 @@ def _end(state: CoordinatorState) -> Step:
 def _finish(
     state: CoordinatorState, version: int = -1, *, interrupted: bool = False, error: Exception | None = None
 ) -> Step:
-    return replace(state, finished=True), (do.Finish(version, interrupted, error),)
+    return evolve(state, finished=True), (do.Finish(version, interrupted, error),)
 
 
 # ---- in case something was lost -------------------------------------------------------------------------------------

@@ -171,6 +171,7 @@ class Gathered:
     round: Round
     tail: Any
     sums: Any = None  # slice -> block sums of squares, of a training round
+    time: float = 0.0  # when it was, where those who run the server have a clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,16 @@ is known to have reached the round, so no two servers are ever more than one ver
 buffers by version parity enough, and it is why a host without leaves still pushes (nothing).
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from distprop.protocol import effects as do
 from distprop.protocol import messages as say
 from distprop.protocol.course import EVALUATE, NOWHERE, TRAIN, Course, Round
 from distprop.protocol.effects import Send
+from distprop.protocol.evolve import evolve
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.protocol.plan import NO_PLAN, Plan
 from distprop.protocol.tree import Node, Parts, Sum, assemble, covered, maximal, root
@@ -24,6 +26,7 @@ Actions = tuple[Any, ...]
 class Gathering:
     """What a server has of the current round."""
 
+    present: frozenset[int] = frozenset()  # shards that have a leaf in it
     parts: Parts = field(default_factory=dict)  # from its own workers
     pushed: tuple[tuple[Node, Sum], ...] | None = None  # what it last sent to the other servers
     asked: frozenset[tuple[type, int]] = frozenset()  # effects asked for: (Reduce | Update | Tally, slice)
@@ -100,14 +103,14 @@ def _opened_again(state: ServerState) -> Actions:
 def _opened(state: ServerState, message: say.Opened) -> Step:
     if message.attempt != state.attempt:
         return state, ()
-    return replace(state, opened=True), (Send(COORDINATOR, message),)
+    return evolve(state, opened=True), (Send(COORDINATOR, message),)
 
 
 def _assign(state: ServerState, message: say.Assign) -> Step:
     plan, known = message.plan, state.plan
     if plan.attempt != state.attempt or not state.opened or plan.number <= known.number:
         return state, ()
-    state = replace(state, plan=plan)
+    state = evolve(state, plan=plan)
     told = _to_workers(state, message)
     if known is NO_PLAN and state.opening is not None:
         return _then(_begin, state, state.opening.first, told)
@@ -115,7 +118,7 @@ def _assign(state: ServerState, message: say.Assign) -> Step:
 
 
 def _joined(state: ServerState, message: say.Joined) -> Step:
-    state = replace(state, workers=state.workers | {message.worker})
+    state = evolve(state, workers=state.workers | {message.worker})
     return state, (Send(COORDINATOR, message), *_brief(state, message.worker))
 
 
@@ -128,7 +131,7 @@ def _brief(state: ServerState, worker: int) -> Actions:
 
 
 def _gone(state: ServerState, message: say.Gone) -> Step:
-    state = replace(state, workers=state.workers - {message.worker}, lost={**state.lost, message.worker: message})
+    state = evolve(state, workers=state.workers - {message.worker}, lost={**state.lost, message.worker: message})
     return state, (Send(COORDINATOR, message),)
 
 
@@ -141,11 +144,11 @@ def _failed(state: ServerState, message: say.Failed) -> Step:
 
 def _begin(state: ServerState, round_: Round) -> Step:
     inbox = {key: parts for key, parts in state.inbox.items() if key[0] >= round_}
-    state = replace(
+    state = evolve(
         state,
         round=round_,
         stands=False,
-        now=Gathering(),
+        now=Gathering(state.course.present(round_)),
         inbox=inbox,
         peers={**state.peers, state.me: round_},
     )
@@ -159,18 +162,18 @@ def _contribute(state: ServerState, message: say.Contribute) -> Step:
     if message.attempt != state.attempt or message.round != state.round:
         return state, ()
     parts = _with(state, state.now.parts, message.parts)
-    return _advance(replace(state, now=replace(state.now, parts=parts)))
+    return _advance(evolve(state, now=evolve(state.now, parts=parts)))
 
 
 def _push(state: ServerState, message: say.Push) -> Step:
     if message.attempt != state.attempt:
         return state, ()
     reached = max(message.round, state.peers.get(message.server, message.round))
-    state = replace(state, peers={**state.peers, message.server: reached})
+    state = evolve(state, peers={**state.peers, message.server: reached})
     if message.round >= state.round:
         key = (message.round, message.slice)
         parts = _with(state, state.inbox.get(key, {}), message.parts)
-        state = replace(state, inbox={**state.inbox, key: parts})
+        state = evolve(state, inbox={**state.inbox, key: parts})
     return _advance(state)
 
 
@@ -191,13 +194,13 @@ def _advance(state: ServerState, _: None = None) -> Step:
 
 def _push_own(state: ServerState) -> Step:
     """Send the host's partial sums once its workers have given all that the plan asks of them."""
-    present = state.course.present(state.round)
+    present = state.now.present
     mine = tuple(maximal(root(state.course.shards), state.now.parts, present))
     held = {shard for node, _ in mine for shard in node.shards}
     wanted = [shard for shard in state.plan.shards_at(state.me) if shard in present]
     if not held.issuperset(wanted) or mine == state.now.pushed:
         return state, ()
-    state = replace(state, now=replace(state.now, pushed=mine))
+    state = evolve(state, now=evolve(state.now, pushed=mine))
     return state, _pushes(state)
 
 
@@ -217,7 +220,7 @@ def _pushes(state: ServerState) -> Actions:
 def _total(state: ServerState, piece: int) -> Sum | None:
     """The sum over all leaves of the round for an own slice, once they are all here."""
     parts = {**state.inbox.get((state.round, piece), {}), **state.now.parts}
-    return assemble(root(state.course.shards), parts, state.course.present(state.round))
+    return assemble(root(state.course.shards), parts, state.now.present)
 
 
 def _all_here(state: ServerState) -> bool:
@@ -229,7 +232,7 @@ def _ask(state: ServerState, effect: Any, piece: int) -> Step:
     key = (type(effect), piece)
     if key in state.now.asked:
         return state, ()
-    return replace(state, now=replace(state.now, asked=state.now.asked | {key})), (effect,)
+    return evolve(state, now=evolve(state.now, asked=state.now.asked | {key})), (effect,)
 
 
 def _tally(state: ServerState) -> Step:
@@ -268,7 +271,7 @@ def _reduced(state: ServerState, message: say.Reduced) -> Step:
     if message.attempt != state.attempt or message.round != state.round:
         return state, ()
     norms = {**state.now.norms, message.slice: message.sums}
-    state = replace(state, now=replace(state.now, norms=norms))
+    state = evolve(state, now=evolve(state.now, norms=norms))
     return _then(_advance, state, None, _to_servers(state, _norms(state, message.slice)))
 
 
@@ -280,13 +283,13 @@ def _hear_norms(state: ServerState, message: say.Norms) -> Step:
     if message.attempt != state.attempt or message.round != state.round:
         return state, ()
     norms = {**state.now.norms, message.slice: message.sums}
-    return _advance(replace(state, now=replace(state.now, norms=norms)))
+    return _advance(evolve(state, now=evolve(state.now, norms=norms)))
 
 
 def _updated(state: ServerState, message: say.Updated) -> Step:
     if message.attempt != state.attempt or message.round != state.round:
         return state, ()
-    state = replace(state, now=replace(state.now, tail=message.tail))
+    state = evolve(state, now=evolve(state.now, tail=message.tail))
     made = say.Publish(state.attempt, message.round.version + 1, message.slice, message.weights, message.sums)
     return _then(_arrived, state, made, _to_servers(state, made))
 
@@ -301,13 +304,13 @@ def _publish(state: ServerState, message: say.Publish) -> Step:
     if not wanted:
         return state, ()
     place = do.Place(message.version, message.slice, message.weights)
-    return _then(_arrived, state, replace(message, weights=None), (place,))
+    return _then(_arrived, state, dataclasses.replace(message, weights=None), (place,))
 
 
 def _arrived(state: ServerState, made: say.Publish) -> Step:
     """A slice of the next version is in the host's buffer; with the last one the step is committed."""
     published = {**state.now.published, made.slice: made}
-    state = replace(state, now=replace(state.now, published=published))
+    state = evolve(state, now=evolve(state.now, published=published))
     return _commit(state, made.version) if len(published) == len(state.plan.slices) else (state, ())
 
 
@@ -319,14 +322,14 @@ def _commit(state: ServerState, version: int) -> Step:
     told: Actions = ()
     if 0 in state.slices:
         state, told = _report(state, state.now.tail)
-    state = replace(state, last_published=own)
+    state = evolve(state, last_published=own)
     return _then(_enter, state, version, told)
 
 
 def _report(state: ServerState, tail: Any) -> Step:
     sums = {piece: made.sums for piece, made in state.now.published.items()}
     report = say.Gathered(state.attempt, state.round, tail, sums)
-    return replace(state, reports=(*state.reports, report)), (Send(COORDINATOR, report),)
+    return evolve(state, reports=(*state.reports, report)), (Send(COORDINATOR, report),)
 
 
 def _enter(state: ServerState, version: int) -> Step:
@@ -334,20 +337,20 @@ def _enter(state: ServerState, version: int) -> Step:
     first = state.course.first_round(version)
     if first.kind == EVALUATE:
         return _begin(state, first)
-    return _train(replace(state, round=first), None)
+    return _train(evolve(state, round=first), None)
 
 
 def _train(state: ServerState, _: None) -> Step:
     """Evaluated, where that was due: save, where that is due, and go on to the training round, or stand."""
     version, verdict = state.round.version, state.verdict if _verdict_is_in(state) else None
     if verdict:
-        state = replace(state, factor=state.factor * verdict.factor)
+        state = evolve(state, factor=state.factor * verdict.factor)
     stands = version in (state.course.last, state.halt) or (verdict is not None and verdict.stop)
     due = stands or state.course.saves(version) or (verdict is not None and verdict.save)
     saves: Actions = (do.Save(state.attempt, version),) if due and state.course.keeps else ()
     if not stands:
         return _then(_begin, state, Round(version, TRAIN), saves)
-    state = replace(state, round=Round(version, TRAIN), stands=True, now=Gathering())
+    state = evolve(state, round=Round(version, TRAIN), stands=True, now=Gathering())
     return state, (*saves, _stands(state))
 
 
@@ -359,7 +362,7 @@ def _verdict_is_in(state: ServerState) -> bool:
 def _verdict(state: ServerState, message: say.Verdict) -> Step:
     if message.attempt != state.attempt or (state.verdict and message.version <= state.verdict.version):
         return state, ()
-    state = replace(state, verdict=message)
+    state = evolve(state, verdict=message)
     return _train(state, None) if _verdict_is_in(state) else (state, ())
 
 
@@ -373,7 +376,7 @@ def _halt(state: ServerState, message: say.Halt) -> Step:
     if message.attempt != state.attempt or state.round == NOWHERE or message.version < (state.halt or 0):
         return state, ()
     raised = state.halt is not None and message.version > state.halt
-    state = replace(state, halt=message.version)
+    state = evolve(state, halt=message.version)
     if state.stands and raised and state.round.version < min(message.version, state.course.last):
         return _begin(state, state.round)
     passed = state.round >= Round(message.version, TRAIN)
@@ -387,7 +390,7 @@ def _stands(state: ServerState) -> Send:
 def _saved(state: ServerState, message: say.Saved) -> Step:
     if message.attempt != state.attempt:
         return state, ()
-    return replace(state, saves=(*state.saves, message)), (Send(COORDINATOR, message),)
+    return evolve(state, saves=(*state.saves, message)), (Send(COORDINATOR, message),)
 
 
 def _heard(state: ServerState, message: say.Heard) -> Step:
@@ -395,7 +398,7 @@ def _heard(state: ServerState, message: say.Heard) -> Step:
         return state, ()
     reports = tuple(report for report in state.reports if report.round > message.round)
     saves = tuple(save for save in state.saves if save.version != message.saved)
-    return replace(state, reports=reports, saves=saves), ()
+    return evolve(state, reports=reports, saves=saves), ()
 
 
 # ---- in case something was lost -------------------------------------------------------------------------------------

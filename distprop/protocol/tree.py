@@ -84,4 +84,4 @@ def subtrees(owned: Collection[int], shards: int, present: Collection[int]) -> t
 
 
 def _any_present(node: Node, present: Collection[int]) -> bool:
-    return any(shard in present for shard in node.shards)
+    return node.place in present if node.level == 0 else any(shard in present for shard in node.shards)

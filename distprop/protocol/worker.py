@@ -1,11 +1,12 @@
 """The worker as a state machine: computes the leaves of the shards that it owns, round after round."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from distprop.protocol.course import Course, Round
 from distprop.protocol.effects import Compute, Send
+from distprop.protocol.evolve import evolve
 from distprop.protocol.messages import Address, Assign, Begin, Computed, Contribute, Open, Tick
 from distprop.protocol.plan import Plan
 from distprop.protocol.tree import Node, Sum, subtrees
@@ -43,7 +44,7 @@ def _assign(state: WorkerState, message: Assign) -> tuple[WorkerState, Actions]:
     plan = message.plan
     if plan.attempt != state.attempt or (state.plan is not None and plan.number <= state.plan.number):
         return state, ()
-    return _compute(replace(state, plan=plan))
+    return _compute(evolve(state, plan=plan))
 
 
 def _begin(state: WorkerState, message: Begin) -> tuple[WorkerState, Actions]:
@@ -51,13 +52,13 @@ def _begin(state: WorkerState, message: Begin) -> tuple[WorkerState, Actions]:
         return state, ()
     if message.round == state.round:
         return state, _contribute(state)
-    return _compute(replace(state, round=message.round, started=(), done={}))
+    return _compute(evolve(state, round=message.round, started=(), done={}))
 
 
 def _computed(state: WorkerState, message: Computed) -> tuple[WorkerState, Actions]:
     if message.attempt != state.attempt or message.round != state.round:
         return state, ()
-    state = replace(state, done={**state.done, message.node: message.handle})
+    state = evolve(state, done={**state.done, message.node: message.handle})
     return state, _contribute(state) if len(state.done) == len(state.started) else ()
 
 
@@ -77,7 +78,7 @@ def _compute(state: WorkerState) -> tuple[WorkerState, Actions]:
         Compute(state.attempt, state.course, state.round, node, leaves, first + offset)
         for offset, (node, leaves) in enumerate(work)
     )
-    return replace(state, started=(*state.started, *(node for node, _ in work))), actions
+    return evolve(state, started=(*state.started, *(node for node, _ in work))), actions
 
 
 def _contribute(state: WorkerState) -> Actions:

@@ -94,7 +94,7 @@ class Desk:
 
     def _step(self, gathered: messages.Gathered) -> None:
         """A version was committed: its metrics, and at the end of an epoch the proof that each row was used once."""
-        now, version, tail = self.clock(), gathered.round.version + 1, gathered.tail
+        now, version, tail = gathered.time or self.clock(), gathered.round.version + 1, gathered.tail
         rows = int(tail[ROWS])
         self.steps, self.rows = self.steps + 1, self.rows + rows
         self.metrics.update(self._training_metrics(gathered))

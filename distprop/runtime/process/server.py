@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from distprop.errors import DistpropError, LostError
 from distprop.protocol import messages, server
+from distprop.protocol.course import TRAIN
+from distprop.protocol.effects import Send
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.hostfigures import sample_host
@@ -30,6 +33,7 @@ from distprop.runtime.wire.segment import Segment
 
 TICK = 0.5  # seconds between two words of a silent server
 SAMPLE = 2.0  # seconds between two samples of the host
+REPORT = 0.05  # seconds in which reports of steps are gathered: people look at them, no step waits for them
 
 
 class Door(NamedTuple):
@@ -61,7 +65,8 @@ class ServerProcess:
         self._pids: dict[int, int] = {}
         self._pulses: dict[int, Pulse] = {}
         self._gauges: dict[int, Gauge] = {}
-        self._ticked = self._sampled = 0.0
+        self._reports: list[Any] = []
+        self._ticked = self._sampled = self._reported = 0.0
         tcp, path = listen_on(address), f"\0distprop-{secrets.token_hex(16)}"
         self.door = Door((address, tcp.getsockname()[1]), path)
         self._lobbies = Lobby(tcp, secret, self._welcome_peer), Lobby(listen_here(path), secret, self._welcome_worker)
@@ -81,8 +86,10 @@ class ServerProcess:
     def serve(self) -> None:
         """Serve until the coordinator hangs up, or another server does. Raises LostError then."""
         while True:
-            for mail in self._post.poll(TICK):
+            for mail in self._post.poll(REPORT if self._reports else TICK):
                 self._hear(mail)
+            if self._reports and time.monotonic() - self._reported > REPORT:
+                self._send_reports()
             if time.monotonic() - self._ticked > TICK:
                 self._tick()
 
@@ -132,11 +139,27 @@ class ServerProcess:
     def _receive(self, message: Any) -> None:
         try:
             for send in self._role.receive(message):
-                self._post.send(send.to, send.message)
+                self._send(send)
         except DistpropError as error:
             self._fail(error)
         except Exception as error:  # the job must hear of whatever this was
             self._fail(DistpropError(f"{type(error).__name__} in server {self._me}", str(error)))
+
+    def _send(self, send: Send) -> None:
+        """Reports of steps go in small parcels, in their order with all else that the coordinator is told."""
+        if send.to != COORDINATOR:
+            self._post.send(send.to, send.message)
+            return
+        report = send.message
+        step = isinstance(report, messages.Gathered) and report.round.kind == TRAIN
+        self._reports.append(replace(report, time=report.time or time.time()) if step else report)
+        if not step:
+            self._send_reports()
+
+    def _send_reports(self) -> None:
+        self._reported = time.monotonic()
+        self._post.send(COORDINATOR, *self._reports)
+        self._reports.clear()
 
     def _fail(self, error: Exception) -> None:
         self._post.send(COORDINATOR, messages.Failed(Address("server", self._me), error))

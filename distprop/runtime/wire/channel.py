@@ -2,11 +2,11 @@
 
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from distprop.runtime.wire.frames import HEAD, decode, encode, read_head
+from distprop.runtime.wire.frames import HEAD, Piece, decode, read_head
 
 LIMIT = 2**36
 """Bytes of the largest frame."""
@@ -36,9 +36,9 @@ class Channel:
         """Whether something waits to be sent."""
         return bool(self._out)
 
-    def send(self, message: Any) -> None:
-        """Send what the socket takes now; the rest with `flush`. Raises OSError where the peer is gone."""
-        self._out.extend(view for part in encode(message) if (view := memoryview(part).cast("B")).nbytes)
+    def send(self, frame: Sequence[Piece]) -> None:
+        """Send of a frame what the socket takes now; the rest with `flush`. Raises OSError where the peer is gone."""
+        self._out.extend(memoryview(part).cast("B") for part in frame)
         self.flush()
 
     def flush(self) -> None:

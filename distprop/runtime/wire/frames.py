@@ -30,11 +30,18 @@ def encode(message: Any) -> list[Piece]:
     parts: list[Piece] = [head, *(array.raw() for array in arrays)]
     lengths = [memoryview(part).nbytes for part in parts]
     index = struct.pack(f"<{len(parts)}Q", *lengths)
-    rest: list[Piece] = [index, bytes(-len(index) % ALIGN)]
-    for part, length in zip(parts, lengths, strict=True):
-        rest += [part, bytes(-length % ALIGN)]
-    total = sum(memoryview(part).nbytes for part in rest)
-    return [HEAD.pack(MAGIC, len(parts), total), *rest]
+    total = _aligned(len(index)) + sum(map(_aligned, lengths))
+    front = b"".join((HEAD.pack(MAGIC, len(parts), total), _padded(index), _padded(head)))
+    behind = (piece for part in parts[1:] for piece in (part, _padding(memoryview(part).nbytes)) if len(piece))
+    return [front, *behind]
+
+
+def _padding(length: int) -> bytes:
+    return bytes(-length % ALIGN)
+
+
+def _padded(content: bytes) -> bytes:
+    return content + _padding(len(content))
 
 
 def read_head(head: Piece, limit: int) -> tuple[int, int]:

@@ -3,13 +3,13 @@
 import selectors
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from distprop.protocol.messages import Address
 from distprop.runtime.wire.channel import Channel
-from distprop.runtime.wire.frames import FrameError
+from distprop.runtime.wire.frames import FrameError, Piece, encode
 
 
 class Mail(NamedTuple):
@@ -26,6 +26,7 @@ class Post:
         self._channels: dict[Address, Channel] = {}
         self._selector = selectors.DefaultSelector()
         self._inner: deque[Mail] = deque()
+        self._encoded_last: tuple[Any, Sequence[Piece]] | None = None
         self._bell, self._ring = socket.socketpair()
         self._bell.setblocking(False)
         self._ring.setblocking(False)
@@ -61,17 +62,23 @@ class Post:
         channels = self._channels.values()
         return sum(channel.sent for channel in channels), sum(channel.received for channel in channels)
 
-    def send(self, to: Address, message: Any) -> None:
-        """Send, or lose the message where the peer is not there: the protocol says it again."""
+    def send(self, to: Address, *messages: Any) -> None:
+        """Send, or lose the messages where the peer is not there: the protocol says them again."""
         channel = self._channels.get(to)
         if channel is None:
             return
         try:
-            channel.send(message)
+            channel.send([part for message in messages for part in self._encoded(message)])
         except OSError:
             self._lose(to)
             return
         self._watch(to, channel)
+
+    def _encoded(self, message: Any) -> Sequence[Piece]:
+        """The frame of a message; one that goes to several peers is encoded once."""
+        if self._encoded_last is None or self._encoded_last[0] is not message:
+            self._encoded_last = message, encode(message)
+        return self._encoded_last[1]
 
     def poll(self, timeout: float) -> Iterator[Mail]:
         """What has been heard, after at most `timeout` seconds."""
