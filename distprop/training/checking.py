@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from distprop.numerics.kernel import MARK, choose, cpu_features, environment, in
 from distprop.numerics.verify import loaded_blas, verify_kernel
 from distprop.report import CheckResult
 from distprop.training.assembling import Assembly, assemble
+from distprop.training.clusters import connect
 from distprop.training.describing import VALUE, notes
 from distprop.training.placing import Placement, available_cpus, place, require
 from distprop.training.request import Request
@@ -178,11 +178,10 @@ def _cluster(placement: Placement) -> str | CheckResult:
         found = f"a local Ray of our own for {wanted} on {cpus} CPUs"
         slow = "they share CPUs: fewer workers are as fast"
         return CheckResult("cluster", True, found, slow) if placement.workers > cpus else found
-    hosts, cpus = import_module("distprop.runtime.ray.probe").probe(placement.address)
-    if cpus < placement.workers:
-        raise DistpropError(
-            f"the cluster at {placement.address} has {cpus} CPUs for {wanted}",
-            f"each worker takes one ({placement.source}; {hosts} hosts)",
-            f"use --workers {cpus}, or add hosts",
-        )
-    return f"{placement.address} ({placement.source}): {hosts} hosts, {cpus} CPUs for {wanted}"
+    connection = connect(placement)
+    try:
+        nodes = connection.nodes
+    finally:
+        connection.close()
+    cpus = int(sum(node.cpus for node in nodes))
+    return f"{placement.address} ({placement.source}): {len(nodes)} hosts, {cpus} CPUs for {wanted}"

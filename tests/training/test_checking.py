@@ -2,10 +2,11 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from distprop.errors import AddressError
 from distprop.report import CheckResult
 from distprop.training import check, checking
 from tests.runtime.small import small_job
@@ -65,9 +66,8 @@ def test_a_tracking_store_that_cannot_be_made_is_named(rows: str, here: Path) ->
     assert not result.ok and result.fix
 
 
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_more_workers_than_cpus_is_a_warning(rows: str, here: Path) -> None:
-    if find_spec("ray") is None:
-        pytest.skip("Ray is not installed")
     result = looked_at(small_job(rows, here), workers=1000, inline=False)["cluster"]
     assert result.ok and "share CPUs" in result.fix
 
@@ -75,3 +75,35 @@ def test_more_workers_than_cpus_is_a_warning(rows: str, here: Path) -> None:
 def test_small_leaves_are_a_warning(rows: str, here: Path) -> None:
     result = looked_at(small_job(rows, here))["plan"]
     assert result.ok and result.fix and "leaves have 7 rows" in result.detail
+
+
+class Node(NamedTuple):
+    cpus: float
+
+
+class Answers:
+    """A connection to a cluster of two hosts."""
+
+    closed = False
+    nodes = (Node(4.0), Node(2.0))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_a_cluster_that_is_reached_is_counted_and_left(rows: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Answers()
+    monkeypatch.setattr(checking, "connect", lambda _: connection)
+    result = looked_at(small_job(rows, here), address="head:1", inline=False, workers=3)["cluster"]
+    assert result.ok and result.detail == "head:1 (flag): 2 hosts, 6 CPUs for 3 workers" and connection.closed
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_a_cluster_that_does_not_answer_is_named(rows: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise AddressError("no Ray cluster answers at head:1", "refused", "start one")
+
+    monkeypatch.setattr(checking, "connect", refuse)
+    result = looked_at(small_job(rows, here), address="head:1", inline=False)["cluster"]
+    assert not result.ok and "head:1" in result.detail and result.fix == "start one"

@@ -103,12 +103,11 @@ def test_planned_faults_kill_the_workers_they_name(rows: str, here: Path) -> Non
     assert ran.numbers == calm.numbers
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_regression_trains_under_every_optimizer(name: str, here: Path) -> None:
+def test_regression_learns_and_is_drawn_as_counts(here: Path) -> None:
     rows = table()
     train = written(here, {"x": rows["x"], "label": rows["x"].sum(axis=1)})
     changes = {"model": [{"dense": 8}, "tanh", {"dense": 1}], "loss": "mean_squared_error", "metrics": ["r2"]}
-    job = small_job(train, here, optimizer=OPTIMIZERS[name], train={"epochs": 25}, checkpoint__every=None, **changes)
+    job = small_job(train, here, optimizer=OPTIMIZERS["adam"], train={"epochs": 25}, checkpoint__every=None, **changes)
     ran = run(job, 2, (0, 1))
     assert ran.result.metrics["valid/r2"] > 0.5
     assert ran.of(events.Evaluated)[-1].scatter is not None
