@@ -1,0 +1,1 @@
+"""What distprop costs and how it compares, measured side by side on one machine: `python -m benchmarks --help`."""

@@ -1,0 +1,9 @@
+"""python -m benchmarks [steps wire scale data start accuracy] [--json FILE] [--cases A B C D E] [--quick]."""
+
+from distprop.numerics.kernel import environment, reexecute_with
+
+if __name__ == "__main__":
+    reexecute_with(environment("auto"))
+    from benchmarks.running import main
+
+    main()

@@ -1,0 +1,74 @@
+"""distprop at work: a real cluster of its processes, asked for blocks of steps."""
+
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+from distprop.events import Event, StepEnded
+from distprop.protocol.course import TRAIN, Course, Round
+from distprop.protocol.messages import Open
+from distprop.runtime.blueprint import Blueprint
+from distprop.runtime.desk import Desk, Papers
+from distprop.runtime.judge import Criteria
+from distprop.runtime.ray.cluster import RayCluster
+from distprop.runtime.ray.connecting import Connection
+from distprop.runtime.session import Session
+
+PATIENCE = 120.0  # seconds; a machine that is shared may be slow
+
+
+class Ran(NamedTuple):
+    """A block: when each step ended, in seconds of one clock, and its loss."""
+
+    times: list[float]
+    losses: list[float]
+
+
+class Driven:
+    """A cluster with one job. Every block begins at the initial weights."""
+
+    def __init__(
+        self, connection: Connection, blueprint: Blueprint, workers: int, servers: int = 1, kernel: str = "auto"
+    ) -> None:
+        self._blueprint, self._attempt = blueprint, 0
+        self._folder = tempfile.TemporaryDirectory(prefix="distprop-bench-")
+        shared = Connection(owned=False)  # whoever connected disconnects
+        assert connection.nodes, "a cluster has machines"
+        self._cluster = RayCluster(shared, blueprint, self._folder.name, kernel, PATIENCE)
+        self._cluster.start(workers, servers)
+
+    @property
+    def parameters(self) -> int:
+        """Values in the arena."""
+        return self._blueprint.parameters
+
+    def run(self, steps: int) -> Ran:
+        """Compute a block of steps."""
+        ran = Ran([], [])
+
+        def hear(event: Event) -> None:
+            if isinstance(event, StepEnded):
+                ran.times.append(event.time)
+                ran.losses.append(event.metrics["train/loss"])
+
+        self._cluster.run(self._session(steps, hear))
+        return ran
+
+    def _session(self, steps: int, emit: Any) -> Session:
+        plan = self._blueprint.dataset.train_plan
+        course = Course(
+            steps=tuple(plan.steps(shard) for shard in range(plan.shards)),
+            last=steps,
+            clips=self._blueprint.clip_norm is not None,
+            keeps=False,
+        )
+        papers = Papers(self._folder.name, "", {}, "", 1, lambda: None)
+        desk = Desk(self._blueprint, course, Criteria(), papers, emit, time.perf_counter, self._cluster.replace)
+        opening = Open(self._attempt, course, Round(0, TRAIN), self._cluster.servers, None)
+        self._attempt += 1
+        return Session(opening, desk)
+
+    def close(self) -> None:
+        """End its processes."""
+        self._cluster.close()
+        self._folder.cleanup()
