@@ -16,6 +16,7 @@ from distprop.protocol.course import Course
 from distprop.protocol.effects import Send
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.judge import Criteria, Opinion, best_version, judge
+from distprop.runtime.timeline import Timeline
 
 Emit = Callable[[events.Event], None]
 
@@ -62,6 +63,7 @@ class Desk:
     rows: int = 0
     seconds: float = 0.0
     waiting: float = 0.0  # share of their time that workers lately waited
+    timeline: Timeline = field(default_factory=Timeline)  # what processes told of their time, where they were asked to
 
     def __post_init__(self) -> None:
         self._computer = self.blueprint.computer()

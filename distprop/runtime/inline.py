@@ -1,5 +1,6 @@
 """A cluster in one process, without Ray: for debuggers, tests and tiny jobs; all others must equal it bit for bit."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from distprop.errors import LostError, PlannedFault
@@ -13,23 +14,33 @@ from distprop.runtime.replica import Replica, slot_layout
 from distprop.runtime.role import Role
 from distprop.runtime.scheduler import Fate, Scheduler
 from distprop.runtime.session import Session
+from distprop.runtime.timeline import Recorder, Spans
 
 
 class InlineCluster:
     """Runs `servers` hosts with workers at `homes` (worker -> server), delivering messages as `fate` has it."""
 
     def __init__(
-        self, blueprint: Blueprint, folder: str, servers: int, homes: Sequence[int], fate: Fate | None = None
+        self,
+        blueprint: Blueprint,
+        folder: str,
+        servers: int,
+        homes: Sequence[int],
+        fate: Fate | None = None,
+        profile: bool = False,
     ) -> None:
         self.servers, self.workers = servers, len(homes)
         self._blueprint, self._scheduler = blueprint, Scheduler(fate)
         self._replicas: list[Replica] = []
         self._interrupted = False
+        self._recorders: dict[Address, Recorder] = defaultdict(lambda: Recorder(profile))
         layout = WeightLayout(blueprint.parameters)
         self._weights = [anonymous(layout.size) for _ in range(servers)]
         self._keepers = [Keeper(me, blueprint, memory, folder) for me, memory in enumerate(self._weights)]
         for me, keeper in enumerate(self._keepers):
-            self._scheduler.roles[Address("server", me)] = Role(server.ServerState(me), server.step, keeper)
+            address = Address("server", me)
+            state = server.ServerState(me)
+            self._scheduler.roles[address] = Role(state, server.step, keeper, self._recorders[address])
         for home in homes:
             self.join(home)
 
@@ -40,7 +51,8 @@ class InlineCluster:
         replica = Replica(me, self._blueprint, self._weights[home], slots)
         self._replicas.append(replica)
         self._keepers[home].attach(me, slots)
-        self._scheduler.roles[Address("worker", me)] = Role(worker.WorkerState(me, home), worker.step, replica)
+        address, state = Address("worker", me), worker.WorkerState(me, home)
+        self._scheduler.roles[address] = Role(state, worker.step, replica, self._recorders[address])
         self._scheduler.deliver(Send(Address("server", home), messages.Joined(me, home)))
         return me
 
@@ -80,6 +92,8 @@ class InlineCluster:
             lambda: session.desk.ended is not None, lambda: conductor.state.progress, lambda: self._heed(conductor)
         )
         self._scheduler.waiting.clear()
+        for address, recorder in self._recorders.items():
+            session.desk.timeline.add(Spans(address, recorder.take()))
         ended = session.desk.ended
         assert ended is not None, "a session runs until it has ended"
         return ended

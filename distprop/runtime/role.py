@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from distprop.protocol.effects import Send
+from distprop.runtime.timeline import Recorder
 
 State = TypeVar("State")
 
@@ -22,8 +23,15 @@ class Hands(Protocol):
 class Role(Generic[State]):
     """A machine that is run: messages in, messages out."""
 
-    def __init__(self, state: State, step: Callable[[State, Any], tuple[State, tuple[Any, ...]]], hands: Hands) -> None:
+    def __init__(
+        self,
+        state: State,
+        step: Callable[[State, Any], tuple[State, tuple[Any, ...]]],
+        hands: Hands,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.state = state
+        self._recorder = recorder or Recorder()
         self._step = step
         self._hands = hands
 
@@ -34,6 +42,14 @@ class Role(Generic[State]):
             self.state, actions = self._step(self.state, heard.popleft())
             for action in actions:
                 if isinstance(action, Send):
-                    yield self._hands.pack(action)
-                elif (answer := self._hands.perform(action)) is not None:
+                    yield self._pack(action)
+                elif (answer := self._perform(action)) is not None:
                     heard.append(answer)
+
+    def _pack(self, send: Send) -> Send:
+        with self._recorder.span(type(send.message)):
+            return self._hands.pack(send)
+
+    def _perform(self, effect: Any) -> Any:
+        with self._recorder.span(type(effect)):
+            return self._hands.perform(effect)

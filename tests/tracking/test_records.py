@@ -54,7 +54,7 @@ def test_a_receipt_that_differs_gets_a_tag_of_its_own():
 
 def test_losses_are_counted():
     recorder = Recorder()
-    happened = [WorkerJoined(NOON, 1, "h"), ServerLost(NOON, 0, "x"), ServerLost(NOON, 1, "x")]
+    happened = [WorkerJoined(NOON, 1, "h"), ServerLost(NOON, "x"), ServerLost(NOON, "x")]
     happened.append(CheckpointFailed(NOON, 5, "full"))
     metrics = [record["metrics"] for event in happened for record in recorder.records(event)]
     assert metrics == [

@@ -14,6 +14,7 @@ from distprop.runtime.process.gauges import Sample
 from distprop.runtime.process.server import Door
 from distprop.runtime.role import Role
 from distprop.runtime.session import Session
+from distprop.runtime.timeline import Spans
 from distprop.runtime.wire.handshake import knock
 from distprop.runtime.wire.post import Mail, Post
 
@@ -84,6 +85,8 @@ class CoordinatorProcess:
             case Sample(host, _, waiting, figures):
                 session.desk.waiting = waiting
                 session.desk.emit(HostSampled(time.time(), host, figures))
+            case Spans() as told:
+                session.desk.timeline.add(told)
             case message:
                 self._receive(message, role)
 

@@ -26,6 +26,7 @@ from distprop.runtime.process.worker import PID, pulse
 from distprop.runtime.replica import slot_layout
 from distprop.runtime.role import Role
 from distprop.runtime.threads import cores_to_spare
+from distprop.runtime.timeline import Recorder, Spans
 from distprop.runtime.wire.handshake import knock, take
 from distprop.runtime.wire.lobby import Lobby, listen_here, listen_on
 from distprop.runtime.wire.post import Mail, Post
@@ -53,7 +54,14 @@ class ServerProcess:
     """One server. Connections are taken from the start; `serve` blocks until the coordinator hangs up."""
 
     def __init__(
-        self, me: int, blueprint: Blueprint, folder: str, secret: bytes, address: str, patience: float
+        self,
+        me: int,
+        blueprint: Blueprint,
+        folder: str,
+        secret: bytes,
+        address: str,
+        patience: float,
+        profile: bool = False,
     ) -> None:
         self._secret, self._me, self._patience = secret, me, patience
         self._layout = slot_layout(blueprint)
@@ -61,7 +69,8 @@ class ServerProcess:
         self._segment = Segment.create(f"distprop-weights-{me}", WeightLayout(blueprint.parameters).size)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._keeper = Keeper(me, blueprint, self._segment.memory, folder, self._in_background, cores_to_spare())
-        self._role = Role(server.ServerState(me), server.step, self._keeper)
+        self._recorder = Recorder(profile)
+        self._role = Role(server.ServerState(me), server.step, self._keeper, self._recorder)
         self._pids: dict[int, int] = {}
         self._pulses: dict[int, Pulse] = {}
         self._gauges: dict[int, Gauge] = {}
@@ -131,6 +140,8 @@ class ServerProcess:
                 self._arrived(mail.sender, arrival)
             case Gauge() as gauge:
                 self._gauges[gauge.worker] = gauge
+            case Spans():
+                self._post.send(COORDINATOR, mail.message)
             case Kill(worker):
                 self._kill(worker)
             case message:
@@ -175,6 +186,8 @@ class ServerProcess:
     def _tick(self) -> None:
         self._ticked = time.monotonic()
         self._receive(messages.Tick())
+        if self._recorder.on:
+            self._post.send(COORDINATOR, Spans(Address("server", self._me), self._recorder.take()))
         for worker, felt in self._pulses.items():
             if felt.stopped_for(self._ticked) > self._patience:
                 self._kill(worker)

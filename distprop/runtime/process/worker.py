@@ -17,6 +17,7 @@ from distprop.runtime.memory import SlotLayout, Tail
 from distprop.runtime.process.gauges import Gauge
 from distprop.runtime.replica import Replica, slot_layout
 from distprop.runtime.role import Role
+from distprop.runtime.timeline import Recorder, Spans
 from distprop.runtime.wire.handshake import knock
 from distprop.runtime.wire.post import Mail, Post
 from distprop.runtime.wire.segment import Segment
@@ -29,7 +30,9 @@ BEAT = 64  # bytes behind a worker's slots, for its pulse
 class WorkerProcess:
     """One worker. `serve` blocks until the server hangs up."""
 
-    def __init__(self, me: int, home: int, blueprint: Blueprint, secret: bytes, server_path: str) -> None:
+    def __init__(
+        self, me: int, home: int, blueprint: Blueprint, secret: bytes, server_path: str, profile: bool = False
+    ) -> None:
         self._home = Address("server", home)
         layout = slot_layout(blueprint)
         segment = Segment.create(f"distprop-worker-{me}", layout.size + BEAT)
@@ -39,7 +42,8 @@ class WorkerProcess:
         knock(sock, secret, Address("worker", me))
         weights = _exchange(sock, segment.fd)
         self._replica = Replica(me, blueprint, weights.memory, segment.memory)
-        self._role = Role(worker.WorkerState(me, home), worker.step, self._replica)
+        self._recorder = Recorder(profile)
+        self._role = Role(worker.WorkerState(me, home), worker.step, self._replica, self._recorder)
         self._post = Post()
         self._post.connect(self._home, sock)
         self._waited, self._since = 0.0, time.monotonic()
@@ -53,14 +57,19 @@ class WorkerProcess:
         """Compute until the server hangs up. Raises LostError then."""
         while True:
             self._read_ahead()
-            before = time.monotonic()
+            before = time.time()
             for mail in self._post.poll(TICK):
-                self._waited += time.monotonic() - before
+                self._wait_ends(before)
                 self._hear(mail)
-                before = time.monotonic()
-            self._waited += time.monotonic() - before
+                before = time.time()
+            self._wait_ends(before)
             if time.monotonic() - self._since > TICK:
                 self._tick()
+
+    def _wait_ends(self, since: float) -> None:
+        self._waited += time.time() - since
+        if self._recorder.on:
+            self._recorder.note("wait", since)
 
     def _read_ahead(self) -> None:
         try:
@@ -87,6 +96,8 @@ class WorkerProcess:
         now = time.monotonic()
         self._post.send(self._home, Gauge(self._role.state.me, now - self._since, self._waited))
         self._since, self._waited = now, 0.0
+        if self._recorder.on:
+            self._post.send(self._home, Spans(Address("worker", self._role.state.me), self._recorder.take()))
         self._hear(Mail(None, messages.Tick()))
 
     def _beat(self) -> None:

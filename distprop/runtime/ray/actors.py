@@ -24,10 +24,12 @@ class Started(NamedTuple):
 class Server:
     """A server of one host."""
 
-    def __init__(self, me: int, blueprint: Blueprint, folder: str, secret: bytes, patience: float) -> None:
+    def __init__(
+        self, me: int, blueprint: Blueprint, folder: str, secret: bytes, patience: float, profile: bool
+    ) -> None:
         verify_kernel(os.environ[MARK])
         address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        self._process = ServerProcess(me, blueprint, folder, secret, address, patience)
+        self._process = ServerProcess(me, blueprint, folder, secret, address, patience, profile)
 
     def start(self) -> tuple[Started, Door]:
         """Serve; where to reach it."""
@@ -42,8 +44,9 @@ class Server:
 class Worker:
     """A worker on the host of server `home`."""
 
-    def __init__(self, me: int, home: int, blueprint: Blueprint, secret: bytes) -> None:
+    def __init__(self, me: int, home: int, blueprint: Blueprint, secret: bytes, profile: bool) -> None:
         verify_kernel(os.environ[MARK])
+        self._profile = profile
         self._canary = canary()
         self._arguments = me, home, blueprint, secret
         self._process: WorkerProcess | None = None
@@ -54,7 +57,7 @@ class Worker:
 
     def start(self, path: str) -> None:
         """Join the host's server, which listens at `path`, and serve."""
-        self._process = WorkerProcess(*self._arguments, path)
+        self._process = WorkerProcess(*self._arguments, path, self._profile)
         self._process.start()
 
 

@@ -24,10 +24,18 @@ MOST_FAILURES = 5  # replacements in a row that may die before the job is given 
 class RayCluster:
     """Servers and workers as actors: one server a host, `workers` over them in turn."""
 
-    def __init__(self, connection: Connection, blueprint: Blueprint, folder: str, kernel: str, patience: float) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        blueprint: Blueprint,
+        folder: str,
+        kernel: str,
+        patience: float,
+        profile: bool = False,
+    ) -> None:
         self._connection, self._nodes = connection, connection.nodes
         self._blueprint = ray.put(blueprint)
-        self._folder, self._patience = folder, patience
+        self._folder, self._patience, self._profile = folder, patience, profile
         self._secret = secrets.token_bytes(32)
         self._environment = {"env_vars": environment(kernel)}
         self._canary = canary()
@@ -82,11 +90,11 @@ class RayCluster:
 
     def _new_server(self, me: int) -> Any:
         options = ServerActor.options(num_cpus=0, runtime_env=self._environment, scheduling_strategy=self._on(me))
-        return options.remote(me, self._blueprint, self._folder, self._secret, self._patience)
+        return options.remote(me, self._blueprint, self._folder, self._secret, self._patience, self._profile)
 
     def _new_worker(self, me: int, home: int) -> Any:
         options = WorkerActor.options(num_cpus=1, runtime_env=self._environment, scheduling_strategy=self._on(home))
-        return options.remote(me, home, self._blueprint, self._secret)
+        return options.remote(me, home, self._blueprint, self._secret, self._profile)
 
     def _on(self, host: int) -> NodeAffinitySchedulingStrategy:
         node = self._nodes[host % len(self._nodes)]
