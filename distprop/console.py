@@ -207,6 +207,10 @@ def summary(result: Result) -> str:
         f"({result.rows_per_second:,.0f} rows/s; {where}{_source(result)})"
     ]
     lines += [f"  {text}" for text in measured(_judging(result.metrics))]
+    if result.time_shares:
+        lines.append(
+            "  workers' time: " + ", ".join(f"{name} {share:.0%}" for name, share in result.time_shares.items())
+        )
     facts = {"digest": result.digest, "run": _run(result), "model": result.model_uri, "checkpoint": result.checkpoint}
     lines += [f"  {name:<10} {value}" for name, value in facts.items() if value]
     return "\n".join([*lines, *(f"next: {command}" for command in next_commands(result))])

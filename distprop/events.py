@@ -148,6 +148,14 @@ class ModelSaved(Event):
 
 
 @dataclass(frozen=True)
+class ProfileTaken(Event):
+    """Where the time went: a timeline of all processes."""
+
+    trace: str  # a Chrome trace, as JSON
+    shares: Mapping[str, float]  # of the workers' time, by what they did: "compute", "wait"
+
+
+@dataclass(frozen=True)
 class RunEnded(Event):
     """The last event of a job, always sent."""
 

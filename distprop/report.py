@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from distprop.events import Status
@@ -24,11 +24,10 @@ class Result:
     seconds: float
     rows_per_second: float
     tracking_uri: str | None = None
-    address_source: str = (
-        ""  # where the Ray address came from: "flag", "config", "RAY_ADDRESS", "embedded", "inline"
-    )
+    address_source: str = ""  # where the Ray address came from: "flag", "config", "RAY_ADDRESS", "embedded", "inline"
     checkpoint: str | None = None  # the newest whole one
     spooled: int = 0  # records that MLflow has not acknowledged: `distprop sync` sends them
+    time_shares: Mapping[str, float] = field(default_factory=dict)  # of the workers' time; with `profile` only
 
     def plain(self) -> dict[str, Any]:
         """The object that `--json` prints: what is not finite is null."""

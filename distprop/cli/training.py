@@ -29,6 +29,7 @@ from distprop.cli.options import (
     default=None,
     help="With --run-key: go on from KEY's newest checkpoint. Default: auto with a key.",
 )
+@click.option("--profile", is_flag=True, help="Keep a timeline of all processes: a Chrome trace, in the run.")
 @click.option("--dry-run", is_flag=True, help="Everything but the training: data, cluster, tracking, plan.")
 @json_option
 @debug_option
@@ -39,6 +40,7 @@ def train(
     run_key: str | None,
     resume: Literal["auto", "never", "must"] | None,
     dry_run: bool,
+    profile: bool,
     as_json: bool,
     **placement: Any,
 ) -> None:
@@ -58,9 +60,8 @@ def train(
 
     mode = resume or ("never" if run_key is None else "auto")
     with Console() as console:
-        result = training.train(
-            job, inline=inline, run_key=run_key, resume=mode, dry_run=dry_run, listeners=[console], **placement
-        )
+        asked = {"run_key": run_key, "resume": mode, "dry_run": dry_run, "profile": profile}
+        result = training.train(job, inline=inline, listeners=[console], **asked, **placement)
     _finish(result, as_json)
 
 

@@ -13,6 +13,7 @@ from distprop.events import (
     Event,
     HostSampled,
     ModelSaved,
+    ProfileTaken,
     RunEnded,
     RunStarted,
     ServerLost,
@@ -27,6 +28,7 @@ from distprop.tracking.spool import Record
 MLFLOW_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 PARAMS_A_REQUEST = 100
 CONFIG_FILE = "job.yaml"
+TIMELINE_FILE = "timeline.json"
 COUNTED = {
     WorkerJoined: "faults/workers_joined",
     WorkerLost: "faults/workers_lost",
@@ -65,6 +67,8 @@ class Recorder:
                 made = [tags({"distprop.last_checkpoint": event.path, "distprop.version": str(event.version)})]
             case ModelSaved():
                 made = [_model(event), tags({"distprop.digest": event.digest})]
+            case ProfileTaken():
+                made = [{"kind": "text", "name": TIMELINE_FILE, "text": event.trace}]
             case RunEnded():
                 made = self._ended(event)
             case _:

@@ -42,13 +42,15 @@ def survey_map(connection: Any, placement: Placement, kernel: str) -> SurveyMap:
     return mapping
 
 
-def open_cluster(connection: Any, assembly: Assembly, placement: Placement, folder: str, kernel: str) -> Cluster:
+def open_cluster(
+    connection: Any, assembly: Assembly, placement: Placement, folder: str, kernel: str, profile: bool = False
+) -> Cluster:
     """Start the job's servers and workers. Raises UserError, LostError, FingerprintError."""
     if connection is None:
         homes = [worker * placement.servers // placement.workers for worker in range(placement.workers)]
-        return InlineCluster(assembly.blueprint, folder, placement.servers, homes)
+        return InlineCluster(assembly.blueprint, folder, placement.servers, homes, profile=profile)
     from distprop.runtime.ray.cluster import RayCluster
 
     patience = assembly.job.cluster.patience_seconds
-    cluster = RayCluster(connection, assembly.blueprint, folder, kernel, patience)
+    cluster = RayCluster(connection, assembly.blueprint, folder, kernel, patience, profile)
     return cluster.start(placement.workers, placement.servers)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distprop import checkpoint, events
-from distprop.errors import DistpropError, LostError, TrainingError
+from distprop.errors import DistpropError, LostError, TrainingError, UserError
 from distprop.model import Model
 from distprop.numerics.fingerprint import Fingerprint
 from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
@@ -16,6 +16,7 @@ from distprop.protocol.messages import Open
 from distprop.runtime.desk import Desk, Papers
 from distprop.runtime.judge import Criteria, best_version
 from distprop.runtime.session import Cluster, Session
+from distprop.runtime.timeline import Timeline
 from distprop.training.assembling import Assembly, test_course
 from distprop.training.interrupting import Interrupts
 from distprop.training.starting import StartingPoint
@@ -45,13 +46,15 @@ class Conductor:
         self.emit(self._run_started(start))
         desk, version, interrupted = self._train(start)
         if interrupted:
-            return Outcome("interrupted", version, dict(desk.metrics), None, desk.steps, desk.rows, desk.seconds)
+            return Outcome(
+                "interrupted", version, dict(desk.metrics), None, desk.steps, desk.rows, desk.seconds, desk.timeline
+            )
         best = best_version(self.assembly.criteria, desk.history)
         kept = version if best is None else best
         measured = [opinion.metrics for opinion in desk.history if opinion.version == kept]
         metrics = {**desk.metrics, **(measured[-1] if measured else {}), **self._test(kept)}
         model = self._model(kept, metrics)
-        return Outcome("finished", version, metrics, model, desk.steps, desk.rows, desk.seconds)
+        return Outcome.of(desk, "finished", version, metrics, model)
 
     def _train(self, start: StartingPoint) -> tuple[Desk, int, bool]:
         """Sessions until the last version or an interrupt; a lost server costs the steps since the last checkpoint."""
@@ -74,9 +77,12 @@ class Conductor:
         opening = Open(self.attempt, desk.course, first, self.cluster.servers, source, factor)
         self.attempt += 1
         self.interrupts.attend(self.cluster.interrupt)
-        ended = self.cluster.run(Session(opening, desk))
-        if ended.error is not None:
-            raise ended.error
+        try:
+            ended = self.cluster.run(Session(opening, desk))
+            if ended.error is not None:
+                raise ended.error
+        except UserError as error:  # right at the start, wrong under way: files that changed, say
+            raise TrainingError(error.what, error.why, error.fix) from error
         return ended
 
     def _desk(self, course: Course, start: StartingPoint) -> Desk:
@@ -164,6 +170,14 @@ class Outcome:
     steps: int  # in this process; a resumed job had others before
     rows: int
     seconds: float  # between the first step and the last
+    timeline: Timeline
+
+    @classmethod
+    def of(
+        cls, desk: Desk, status: events.Status, version: int, metrics: Mapping[str, float], model: Model | None
+    ) -> "Outcome":
+        """The outcome of a session whose books are on `desk`."""
+        return cls(status, version, dict(metrics), model, desk.steps, desk.rows, desk.seconds, desk.timeline)
 
 
 def _as_written(used: Mapping[str, Any], job: Any) -> dict[str, Any]:

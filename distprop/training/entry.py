@@ -1,6 +1,7 @@
 """The public door: checks the process' arithmetic, and trains here or in a process whose arithmetic is in order."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,20 @@ def train(
     run_key: str | None = None,
     resume: Resume = "never",
     dry_run: bool = False,
+    profile: bool = False,
 ) -> Result:
     """Train a job: a config's path, a mapping with its keys, or a Job.
 
     workers, servers, address: where it runs; none of them changes the numbers. inline: in one process, without Ray.
     data: rows in memory, {"train": frame, table, columns or (X, y), "valid": ...}. listeners: called with each event
     (distprop.events); one may raise Stop. run_key, resume: see `distprop train --help`.
+    profile: keep a timeline of all processes as a Chrome trace, in the run and beside the checkpoints.
     Raises UserError where the input is wrong, TrainingError where training failed.
     """
     loaded = load_job(job, overrides, in_memory=data is not None)
-    request = Request(loaded, workers, servers, address, inline, data, run_key, resume, dry_run=dry_run)
+    request = Request(
+        loaded, workers, servers, address, inline, data, run_key, resume, dry_run=dry_run, profile=profile
+    )
     return _run(request, listeners)
 
 

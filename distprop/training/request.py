@@ -22,3 +22,4 @@ class Request:
     resume: Resume = "never"
     checkpoint: str | None = None
     dry_run: bool = False
+    profile: bool = False

@@ -11,6 +11,7 @@ from typing import Any
 from distprop import checkpoint, events
 from distprop.config import Job, expand
 from distprop.errors import CheckpointError
+from distprop.files import Folder
 from distprop.numerics.fingerprint import Fingerprint, take_fingerprint
 from distprop.numerics.kernel import choose, cpu_features
 from distprop.numerics.verify import verify_kernel
@@ -25,9 +26,11 @@ from distprop.training.handing import rows_in_files
 from distprop.training.interrupting import Interrupts
 from distprop.training.placing import Placement, place
 from distprop.training.recording import Recording, open_recording, preflight
-from distprop.training.rehearsing import rehearsal
+from distprop.training.rehearsing import rehearsal, require_possible
 from distprop.training.request import Request
 from distprop.training.starting import StartingPoint, starting_point
+
+TIMELINE = "timeline.json"
 
 
 def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
@@ -40,6 +43,7 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
         kernel = choose(job.numerics.blas_kernel, cpu_features())
         verify_kernel(kernel)
         placement = place(job, request.workers, request.servers, request.address, request.inline)
+        require_possible(job.faults, placement.inline)
         preflight(job)
         connection = connect(placement) if placement.address is not None else None
         stack.callback(_close, connection)
@@ -49,7 +53,7 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
         start = find_start(request, folder, fingerprint, assembly)
         if start.finished and (earlier := results.load(folder)) is not None:
             return earlier
-        cluster = open_cluster(connection or connect(placement), assembly, placement, folder, kernel)
+        cluster = open_cluster(connection or connect(placement), assembly, placement, folder, kernel, request.profile)
         stack.callback(cluster.close)
         if request.dry_run:
             return results.planned(placement, cluster, start)
@@ -92,6 +96,7 @@ class _Training:
     ) -> None:
         self.assembly, self.placement, self.cluster, self.recording = assembly, placement, cluster, recording
         self.interrupts, self.fingerprint, self.folder, self.request = interrupts, fingerprint, folder, request
+        self.version = 0  # the furthest that was heard of
 
     def run(self, start: StartingPoint, listeners: Sequence[events.Listener], began: float) -> Result:
         """Train, hand the model over, and always say how it ended."""
@@ -101,9 +106,10 @@ class _Training:
         try:
             outcome = self._conductor(emit).run(start)
             model = self._save_model(outcome, emit)
+            self._save_timeline(outcome, emit)
         except BaseException as error:
             status: events.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            emit(events.RunEnded(time.time(), status, start.version, {}, None, str(error)))
+            emit(events.RunEnded(time.time(), status, max(self.version, start.version), {}, None, str(error)))
             raise
         digest = outcome.model.digest if outcome.model else None
         tags = {"distprop.digest": digest} if digest else {}
@@ -115,10 +121,19 @@ class _Training:
             results.store(self.folder, result)
         return result
 
+    def _save_timeline(self, outcome: Outcome, emit: events.Listener) -> None:
+        """What `--profile` asked for, beside the checkpoints and in the run."""
+        if not self.request.profile:
+            return
+        trace = outcome.timeline.chrome()
+        Folder(self.folder).write(TIMELINE, trace.encode())
+        emit(events.ProfileTaken(time.time(), trace, outcome.timeline.shares()))
+
     def _stoppable(self, heard: events.Listener) -> events.Listener:
         """A listener that raises Stop ends the job as an interrupt does."""
 
         def emit(event: events.Event) -> None:
+            self.version = max(self.version, getattr(event, "version", 0))
             try:
                 heard(event)
             except events.Stop:

@@ -61,7 +61,15 @@ class CoordinatorProcess:
                 self._receive(messages.Tick(), role)
                 self._watch()
                 self._require_life(now - moved, role.state)
+        self._hear_the_last_spans(role, session)
         return session.desk.ended
+
+    def _hear_the_last_spans(self, role: Role[coordinator.CoordinatorState], session: Session) -> None:
+        """Processes tell their time with every tick: where they do, wait for one more."""
+        until = time.monotonic() + 3 * TICK if session.desk.timeline.spans else 0.0
+        while time.monotonic() < until:
+            for mail in self._post.poll(TICK / 5):
+                self._hear(mail, role, session)
 
     def interrupt(self) -> None:
         """Ask the session to save and end. Safe to call from a signal handler."""
