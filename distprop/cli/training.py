@@ -60,7 +60,7 @@ def train(
 
     mode = resume or ("never" if run_key is None else "auto")
     with Console() as console:
-        asked = {"run_key": run_key, "resume": mode, "dry_run": dry_run, "profile": profile}
+        asked: dict[str, Any] = {"run_key": run_key, "resume": mode, "dry_run": dry_run, "profile": profile}
         result = training.train(job, inline=inline, listeners=[console], **asked, **placement)
     _finish(result, as_json)
 

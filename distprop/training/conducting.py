@@ -46,9 +46,7 @@ class Conductor:
         self.emit(self._run_started(start))
         desk, version, interrupted = self._train(start)
         if interrupted:
-            return Outcome(
-                "interrupted", version, dict(desk.metrics), None, desk.steps, desk.rows, desk.seconds, desk.timeline
-            )
+            return Outcome.of(desk, "interrupted", version, desk.metrics, None)
         best = best_version(self.assembly.criteria, desk.history)
         kept = version if best is None else best
         measured = [opinion.metrics for opinion in desk.history if opinion.version == kept]

@@ -1,7 +1,6 @@
 """The public door: checks the process' arithmetic, and trains here or in a process whose arithmetic is in order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

@@ -41,7 +41,7 @@ def test_train_hands_over_the_job_and_where_to_run_it(run, training, kernels):
     assert len(words.pop("listeners")) == 1
     assert words == {
         "workers": 3, "servers": 2, "address": "auto", "inline": False, "run_key": None, "resume": "never",
-        "dry_run": False,
+        "dry_run": False, "profile": False,
     }  # fmt: skip
     assert kernels == ["haswell"]
 
