@@ -120,8 +120,8 @@ class Ran:
 def hosts(servers: int, homes: Sequence[int], fate: Fate | None) -> Iterator[None]:
     """Clusters that are opened have these hosts and this fate."""
 
-    def opened(blueprint: Blueprint, folder: str, *_: Any) -> InlineCluster:
-        cluster = InlineCluster(blueprint, folder, servers, homes, fate)
+    def opened(blueprint: Blueprint, folder: str, *_: Any, profile: bool) -> InlineCluster:
+        cluster = InlineCluster(blueprint, folder, servers, homes, fate, profile)
         if fate is not None:
             fate.cluster = cluster
         return cluster
