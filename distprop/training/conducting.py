@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distprop import checkpoint, events
-from distprop.errors import DistpropError, LostError, TrainingError, UserError
+from distprop.errors import CheckpointError, DistpropError, LostError, TrainingError, UserError
 from distprop.model import Model
 from distprop.numerics.fingerprint import Fingerprint
 from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
@@ -79,6 +79,8 @@ class Conductor:
             ended = self.cluster.run(Session(opening, desk))
             if ended.error is not None:
                 raise ended.error
+        except CheckpointError:
+            raise
         except UserError as error:  # right at the start, wrong under way: files that changed, say
             raise TrainingError(error.what, error.why, error.fix) from error
         return ended
