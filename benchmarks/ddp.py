@@ -32,7 +32,7 @@ class Ddp:
     """One process a worker."""
 
     def __init__(self, case: Case, workers: int) -> None:
-        port = _free_port()
+        port = free_port()
         self._children = [Child(work, case, rank, workers, port, settings=torch_settings()) for rank in range(workers)]
 
     def run(self, steps: int, clip_norm: float | None = None) -> tuple[list[float], list[float]]:
@@ -58,17 +58,13 @@ def why_not() -> str | None:
 
 def work(connection: Connection, case: Case, rank: int, workers: int, port: int) -> None:
     """One process of the group."""
-    torch: Any = import_module("torch")
-    distributed: Any = import_module("torch.distributed")
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
+    torch, distributed = join(rank, workers, port)
     x, y = global_batch(case.input_shape, case.classes, case.rows * workers)
     mine = slice(rank * case.rows, (rank + 1) * case.rows)
     batch = torch.from_numpy(x[mine].copy()), torch.from_numpy(y[mine].copy())
     while (asked := connection.recv()) is not None:
         if isinstance(asked, Alone):
-            step = _step(torch, _module(torch, case), batch, None)
+            step = _step(torch, module(torch, case), batch, None)
             distributed.barrier()
             connection.send(timed(step, asked.seconds))
         else:
@@ -76,9 +72,23 @@ def work(connection: Connection, case: Case, rank: int, workers: int, port: int)
     distributed.destroy_process_group()
 
 
+def join(rank: int, workers: int, port: int) -> tuple[Any, Any]:
+    """Become one of the group: torch and torch.distributed."""
+    torch: Any = import_module("torch")
+    distributed: Any = import_module("torch.distributed")
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
+    return torch, distributed
+
+
+def parallel(model: Any) -> Any:
+    """The model, with gradients that are averaged over the group."""
+    return import_module("torch.nn.parallel").DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
 def _block(torch: Any, distributed: Any, case: Case, batch: Any, asked: Block) -> tuple[list[float], list[float]]:
-    parallel: Any = import_module("torch.nn.parallel")
-    model = parallel.DistributedDataParallel(_module(torch, case), gradient_as_bucket_view=True)
+    model = parallel(module(torch, case))
     step = _step(torch, model, batch, torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True), asked.clip_norm)
     distributed.barrier()
     times, losses = [], []
@@ -108,7 +118,7 @@ def _step(torch: Any, model: Any, batch: Any, optimizer: Any, clip_norm: float |
     return step
 
 
-def _module(torch: Any, case: Case) -> Any:
+def module(torch: Any, case: Case) -> Any:
     """The case's network with the initial weights that distprop gives it."""
     network = build_network(case.layers, case.input_shape)
     flat: Floats = np.empty(network.arena.size, np.float32)
@@ -152,6 +162,7 @@ def _as_torch(W: Floats, behind_pixels: bool) -> Floats:
     return np.ascontiguousarray(W.T)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])

@@ -2,6 +2,8 @@
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from distprop.events import Event, StepEnded
@@ -11,30 +13,38 @@ from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.desk import Desk, Papers
 from distprop.runtime.judge import Criteria
 from distprop.runtime.ray.cluster import RayCluster
-from distprop.runtime.ray.connecting import Connection
+from distprop.runtime.ray.connecting import Connection, connect
 from distprop.runtime.session import Session
 
+CPUS = 64  # declared to Ray: several jobs are up at the same time, and take turns
 PATIENCE = 120.0  # seconds; a machine that is shared may be slow
 
 
 class Ran(NamedTuple):
-    """A block: when each step ended, in seconds of one clock, and its loss."""
+    """A block: when each step was committed (seconds, by the server's clock), and its loss."""
 
     times: list[float]
     losses: list[float]
 
 
-class Driven:
-    """A cluster with one job. Every block begins at the initial weights."""
+@contextmanager
+def on_ray() -> Iterator[None]:
+    """A Ray cluster on this machine, for as many jobs as take turns in it."""
+    connection = connect(None, CPUS)
+    try:
+        yield
+    finally:
+        connection.close()
 
-    def __init__(
-        self, connection: Connection, blueprint: Blueprint, workers: int, servers: int = 1, kernel: str = "auto"
-    ) -> None:
+
+class Driven:
+    """The processes of one job, within `on_ray`. Every block begins at the initial weights."""
+
+    def __init__(self, blueprint: Blueprint, workers: int, servers: int = 1) -> None:
         self._blueprint, self._attempt = blueprint, 0
         self._folder = tempfile.TemporaryDirectory(prefix="distprop-bench-")
         shared = Connection(owned=False)  # whoever connected disconnects
-        assert connection.nodes, "a cluster has machines"
-        self._cluster = RayCluster(shared, blueprint, self._folder.name, kernel, PATIENCE)
+        self._cluster = RayCluster(shared, blueprint, self._folder.name, "auto", PATIENCE)
         self._cluster.start(workers, servers)
 
     @property
@@ -63,7 +73,7 @@ class Driven:
             keeps=False,
         )
         papers = Papers(self._folder.name, "", {}, "", 1, lambda: None)
-        desk = Desk(self._blueprint, course, Criteria(), papers, emit, time.perf_counter, self._cluster.replace)
+        desk = Desk(self._blueprint, course, Criteria(), papers, emit, time.time, self._cluster.replace)
         opening = Open(self._attempt, course, Round(0, TRAIN), self._cluster.servers, None)
         self._attempt += 1
         return Session(opening, desk)

@@ -23,8 +23,8 @@ class Job(NamedTuple):
     settings: Mapping[str, Any] = {"learning_rate": LEARNING_RATE}
     clip_norm: float | None = None
 
-    def blueprint(self, kind: type[Blueprint] = Blueprint) -> Blueprint:
-        """The job as its processes need it."""
+    def blueprint(self, kind: type[Blueprint] = Blueprint, **more: Any) -> Blueprint:
+        """The job as its processes need it; `more`: what a blueprint of this kind has beside."""
         dataset: Any = Resident(self.input_shape, ResidentTargets(self.classes), self.rows, self.shards)
         return kind(
             layers=self.layers,
@@ -36,4 +36,5 @@ class Job(NamedTuple):
             seed=SEED,
             last=LAST,
             dataset=dataset,
+            **more,
         )

@@ -3,8 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,33 +12,31 @@ from benchmarks import machine
 from benchmarks.cases import CASES
 from benchmarks.part import Report, Settings
 from benchmarks.tables import plain, table
-from distprop.runtime.ray.connecting import Connection, connect
 
 PARTS = ("steps", "wire", "scale", "data", "start", "accuracy")
-CPUS = 64  # declared to Ray: several clusters are up at the same time, and take turns
-
-Measure = Callable[[Settings, Connection], Report]
+Measure = Callable[[Settings], list[Report]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     asked = parser().parse_args(arguments)
-    parts = asked.parts or list(PARTS)
+    parts = list(dict.fromkeys(asked.parts)) or list(PARTS)
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser().error(f"there is no part {', '.join(unknown)}; there are: {', '.join(PARTS)}")
     about = machine.describe()
     settings = Settings(tuple(asked.cases), asked.quick, say=_progress)
-    reports = {}
-    with _ray() as connection:
-        for part in parts:
-            measure: Measure = import_module(f"benchmarks.{part}").measure
-            reports[part] = measure(settings, connection)
-            print(page({part: reports[part]}, about if part == parts[0] else None), flush=True)
+    reports: dict[str, list[Report]] = {}
+    for part in parts:
+        measure: Measure = import_module(f"benchmarks.{part}").measure
+        reports[part] = measure(settings)
+        print(page({part: reports[part]}, about if part == parts[0] else None), flush=True)
     if asked.json:
         write(Path(asked.json), reports, about)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser("python -m benchmarks", description=machine.__doc__ and __doc__)
+    made = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     made.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(PARTS)} (default: all)")
     made.add_argument("--json", metavar="FILE", help="write the figures there, and the tables beside it as FILE.md")
     made.add_argument(
@@ -49,10 +46,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def page(reports: Mapping[str, Report], about: Mapping[str, Any] | None = None) -> str:
+def page(reports: Mapping[str, Sequence[Report]], about: Mapping[str, Any] | None = None) -> str:
     """The tables, as Markdown."""
     lines = [f"{heading(about)}\n"] if about else []
-    for report in reports.values():
+    for report in (report for several in reports.values() for report in several):
         lines += [f"## {report.title}\n", table(report.rows, report.columns), ""]
         lines += [f"- {remark}" for remark in report.remarks]
         lines += [""]
@@ -69,20 +66,14 @@ def heading(about: Mapping[str, Any]) -> str:
     )
 
 
-def write(path: Path, reports: Mapping[str, Report], about: Mapping[str, Any]) -> None:
+def write(path: Path, reports: Mapping[str, Sequence[Report]], about: Mapping[str, Any]) -> None:
     """The figures as JSON, a list a part; the tables beside them."""
-    content = {"machine": about, **{part: report.rows for part, report in reports.items()}}
+    content = {
+        "machine": about,
+        **{part: [row for report in several for row in report.rows] for part, several in reports.items()},
+    }
     path.write_text(json.dumps(plain(content), indent=1) + "\n")
     path.with_suffix(".md").write_text(page(reports, about))
-
-
-@contextmanager
-def _ray() -> Iterator[Connection]:
-    connection = connect(None, CPUS)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def _progress(line: str) -> None:

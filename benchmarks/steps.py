@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 from benchmarks import ddp, machine
 from benchmarks.cases import CASES, TARGETS, Case
-from benchmarks.driven import Driven
+from benchmarks.driven import Driven, on_ray
 from benchmarks.figures import gap, median, samples, spread
 from benchmarks.job import Job
 from benchmarks.part import Report, Settings
 from benchmarks.roofline import Rooflines
 from benchmarks.tables import share, text
-from distprop.runtime.ray.connecting import Connection
 
 CLIP = 1.0
 CHECKED = 20  # steps whose losses are compared
@@ -79,32 +78,32 @@ class Side:
         self.moved.append(moved / len(times))
 
 
-def measure(settings: Settings, connection: Connection) -> Report:
+def measure(settings: Settings) -> list[Report]:
     """All cases that were asked for."""
     report = Report("Steps: distprop and PyTorch DDP", COLUMNS, remarks=[*REMARKS])
     missing = ddp.why_not()
     if missing:
         report.remarks.append(f"DDP was not measured: {missing}")
-    for name in settings.cases:
-        case = _shortened(CASES[name]) if settings.quick else CASES[name]
-        if case.missing:
-            report.rows.append({"case": name, "title": case.title, "skipped": case.missing})
-            continue
-        for row in _case(case, settings, connection, not missing):
-            report.rows.append(row)
-    return report
+    with on_ray():
+        for name in settings.cases:
+            report.rows += _rows(_shortened(CASES[name]) if settings.quick else CASES[name], settings, not missing)
+    return [report]
+
+
+def _rows(case: Case, settings: Settings, with_ddp: bool) -> list[dict[str, Any]]:
+    if case.missing:
+        return [{"case": case.name, "title": case.title, "skipped": case.missing}]
+    return list(_case(case, settings, with_ddp))
 
 
 def _shortened(case: Case) -> Case:
     return replace(case, steps=max(8, case.steps // 2))
 
 
-def _case(case: Case, settings: Settings, connection: Connection, with_ddp: bool) -> Iterator[dict[str, Any]]:
+def _case(case: Case, settings: Settings, with_ddp: bool) -> Iterator[dict[str, Any]]:
     workers = settings.workers
     with ExitStack() as stack:
-        ours = {
-            variant: stack.enter_context(closing(_driven(case, variant, workers, connection))) for variant in VARIANTS
-        }
+        ours = {variant: stack.enter_context(closing(_driven(case, variant, workers))) for variant in VARIANTS}
         theirs = stack.enter_context(closing(ddp.Ddp(case, workers))) if with_ddp else None
         roofs = stack.enter_context(closing(Rooflines(case, workers, with_ddp)))
         gaps = {variant: _checked(case, ours[variant], theirs, variant) for variant in VARIANTS}
@@ -119,10 +118,10 @@ def _case(case: Case, settings: Settings, connection: Connection, with_ddp: bool
         yield measured.row(variant, workers, parameters) | {"loss_gap": gaps[variant]}
 
 
-def _driven(case: Case, variant: Variant, workers: int, connection: Connection) -> Driven:
+def _driven(case: Case, variant: Variant, workers: int) -> Driven:
     shards = workers * variant.leaves
     job = Job(case.layers, case.input_shape, case.classes, case.rows * workers, shards, clip_norm=variant.clip_norm)
-    return Driven(connection, job.blueprint(), workers)
+    return Driven(job.blueprint(), workers)
 
 
 def _checked(case: Case, ours: Driven, theirs: ddp.Ddp | None, variant: Variant) -> float | None:

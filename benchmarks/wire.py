@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.driven import Driven
+from benchmarks.driven import Driven, on_ray
 from benchmarks.figures import median, samples, spread
 from benchmarks.idle import IdleBlueprint, idle_job
 from benchmarks.objects import Objects
 from benchmarks.part import Report, Settings
 from benchmarks.probe import Probe
-from distprop.runtime.ray.connecting import Connection
 
 SIZES = (10_000, 100_000, 500_000, 2_000_000, 10_000_000)
 TARGET = 1.5
@@ -37,20 +36,21 @@ REMARKS = [
 ]
 
 
-def measure(settings: Settings, connection: Connection) -> Report:
+def measure(settings: Settings) -> list[Report]:
     """All sizes."""
     report = Report("Wire: push + reduce + update + pull", COLUMNS, remarks=REMARKS)
-    for parameters in SIZES:
-        settings.say(f"wire: {parameters} parameters")
-        report.rows.append(_size(parameters, settings, connection))
-    return report
+    with on_ray():
+        for parameters in SIZES:
+            settings.say(f"wire: {parameters} parameters")
+            report.rows.append(_size(parameters, settings))
+    return [report]
 
 
-def _size(parameters: int, settings: Settings, connection: Connection) -> dict[str, Any]:
+def _size(parameters: int, settings: Settings) -> dict[str, Any]:
     found: dict[str, list[float]] = {"distprop": [], "probe": [], "ray": []}
     with ExitStack() as stack:
         blueprint = idle_job(parameters, settings.workers).blueprint(IdleBlueprint)
-        ours = stack.enter_context(closing(Driven(connection, blueprint, settings.workers)))
+        ours = stack.enter_context(closing(Driven(blueprint, settings.workers)))
         probe = stack.enter_context(closing(Probe(parameters, settings.workers)))
         objects = stack.enter_context(closing(Objects(parameters, settings.workers)))
         steps = int(np.clip(VALUES_A_BLOCK / parameters, 20, 1000)) // (4 if settings.quick else 1) + 10
