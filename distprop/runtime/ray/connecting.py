@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +98,15 @@ def connect(address: str | None, cpus: int) -> Connection:
     if ray.is_initialized():
         return Connection(owned=False)
     logging.getLogger("ray").setLevel(logging.ERROR)  # its import has set another level
+    with _own_sigterm():
+        _init(address, cpus)
+    sift_stdout()
+    return Connection(owned=True)
+
+
+def _init(address: str | None, cpus: int) -> None:
+    import ray
+
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address is None:
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
@@ -102,10 +114,9 @@ def connect(address: str | None, cpus: int) -> Connection:
         _require_answer(address)
         try:
             ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise _unreachable(address, str(error)) from error
-    sift_stdout()
-    return Connection(owned=True)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
+            refused = "AuthenticationError" in f"{error!r} {error.__cause__}"
+            raise _not_let_in(address) if refused else _unreachable(address, str(error)) from error
 
 
 def _call(function: Callable[[Any], Any], item: Any) -> Any:
@@ -131,6 +142,25 @@ def _require_answer(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=3.0).close()
     except OSError as error:
         raise _unreachable(address, str(error)) from error
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, and ends the process at once: the handler that was there is put back."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(ours) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)
+
+
+def _not_let_in(address: str) -> AddressError:
+    return AddressError(
+        f"the Ray cluster at {address} does not let us in",
+        "it asks for a token, and this process has another one or none",
+        "set RAY_AUTH_MODE=token, and the cluster's token in RAY_AUTH_TOKEN or ~/.ray/auth_token",
+    )
 
 
 def _unreachable(address: str, why: str) -> AddressError:
