@@ -41,9 +41,11 @@ class Folder:
         return bool(self._fs.get_file_info(f"{self._root}/{name}").is_file)
 
     def folders(self) -> list[str]:
-        """The names of the folders in this one; none where it does not exist."""
+        """The names of the folders in this one; none where it does not exist or is a file."""
         from pyarrow import fs
 
+        if self._fs.get_file_info(self._root).is_file:
+            return []
         listed = self._fs.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         return [info.base_name for info in listed if info.type == fs.FileType.Directory]
 

@@ -85,6 +85,12 @@ def preflight(uri: str) -> None:
     return None
 
 
+def missing_file(uri: str) -> Path | None:
+    """The file of a SQLite address where there is none yet: MLflow makes it even for a question."""
+    path = _sqlite_path(uri)
+    return path if path is not None and not path.exists() else None
+
+
 def _check_file(path: Path) -> None:
     folder = path.absolute().parent
     if not os.access(folder, os.W_OK):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distprop.errors import AddressError, CheckpointError
-from distprop.tracking.address import make_client
+from distprop.tracking.address import make_client, missing_file
 from distprop.tracking.records import CONFIG_FILE
 
 MOST_RUNS = 200
@@ -45,6 +45,8 @@ def list_runs(uri: str, experiment: str | None = None, most: int = MOST_RUNS) ->
 
     Raises AddressError where nobody answers there.
     """
+    if missing_file(uri):
+        return []
     client = make_client(uri)
     with_digests = "tags.`distprop.token` != ''"
     found = _asked(
@@ -64,6 +66,12 @@ def find(run_id: str, uri: str) -> StoredRun:
 
     Raises AddressError where nobody answers at `uri`, CheckpointError where there is no such run of ours.
     """
+    if (store := missing_file(uri)) is not None:
+        raise CheckpointError(
+            f"{run_id} is neither a checkpoint nor a run",
+            f"there is no such folder, and no tracking store {store} here",
+            "give the checkpoint's path, or go to the folder where the training was started",
+        )
     client = make_client(uri)
     run = _asked(uri, lambda: _run(client, run_id))
     if run is None:
