@@ -8,7 +8,8 @@ import ray
 def main(cpus: int, folder: str) -> None:
     """Start the cluster, say where it is, and wait."""
     started = ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
-    print(started.address_info["gcs_address"], flush=True)
+    sys.stdout.write(started.address_info["gcs_address"] + "\n")
+    sys.stdout.flush()
     sys.stdin.read()
     ray.shutdown()
 

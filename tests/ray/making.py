@@ -59,7 +59,7 @@ def job(rows: Path, checkpoints: Path, optimizer: str = "adamw") -> dict[str, An
 class Watch:
     """A listener that keeps all figures by version, and whatever else happens; `at` acts on an event."""
 
-    at: Callable[[Event], None] = lambda event: None
+    at: Callable[[Event], None] = lambda _: None
     figures: dict[tuple[str, int], Metrics] = field(default_factory=dict)
     contradictions: list[tuple[str, int]] = field(default_factory=list)  # computed again, with other figures
     events: list[Event] = field(default_factory=list)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ from tests.ray.making import OPTIMIZERS, Watch, job, write_rows
 pytestmark = pytest.mark.ray
 
 PLACES = [(1, 1), (2, 1), (3, 2), (5, 3)]
+
+only = partial(pytest.mark.parametrize, "optimizer", indirect=True, scope="module")
+"""What is long and has little to do with the optimizer is tried with some of them."""
 LAST = 36
 DEADLINE = 30.0  # seconds
 
@@ -99,6 +103,7 @@ def test_any_number_of_workers_and_servers_gives_the_same_bits(
     law.holds_for(result, watch)
 
 
+@only(argvalues=["adam"])
 def test_a_planned_loss_of_a_worker_changes_nothing(law: Law, config: dict[str, Any], cluster: Running) -> None:
     watch = Watch()
     planned = {**config, "faults": [{"kill": "worker", "index": 1, "step": 13}]}
@@ -107,6 +112,7 @@ def test_a_planned_loss_of_a_worker_changes_nothing(law: Law, config: dict[str, 
     law.holds_for(result, watch)
 
 
+@only(argvalues=["adamw"])
 def test_a_worker_that_is_killed_from_outside_is_replaced(law: Law, config: dict[str, Any], cluster: Running) -> None:
     """Killed in an evaluation's barrier, so that the job cannot have ended before it is missed."""
 
@@ -121,6 +127,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(law: Law, config: dict
     law.holds_for(result, watch)
 
 
+@only(argvalues=["sgd"])
 def test_a_lost_server_costs_the_steps_since_the_last_checkpoint(
     law: Law, config: dict[str, Any], cluster: Running
 ) -> None:
@@ -136,6 +143,7 @@ def test_a_lost_server_costs_the_steps_since_the_last_checkpoint(
     law.holds_for(result, watch)
 
 
+@only(argvalues=["adam", "adamw"])
 def test_interrupted_in_an_epoch_and_resumed_elsewhere(law: Law, config: dict[str, Any], cluster: Running) -> None:
     first, second = Watch(at_version(StepEnded, 15, lambda: os.kill(os.getpid(), signal.SIGINT))), Watch()
     stopped = train(config, workers=3, servers=2, address=cluster.address, listeners=[first])
@@ -147,14 +155,16 @@ def test_interrupted_in_an_epoch_and_resumed_elsewhere(law: Law, config: dict[st
     law.holds_for(result, first, second)
 
 
+@only(argvalues=["sgd"])
 def test_a_listener_that_takes_its_time_costs_no_server(law: Law, config: dict[str, Any], cluster: Running) -> None:
-    watch = Watch(at_version(Evaluated, 12, lambda: time.sleep(3.0)))
-    impatient = {**config, "cluster": {"patience_seconds": 1.0}}
+    watch = Watch(at_version(Evaluated, 12, lambda: time.sleep(7.0)))
+    impatient = {**config, "cluster": {"patience_seconds": 3.0}}
     result = train(impatient, workers=2, servers=2, address=cluster.address, listeners=[watch])
     assert not watch.seen(ServerLost)
     law.holds_for(result, watch)
 
 
+@only(argvalues=["adamw"])
 def test_a_shell_that_presets_another_kernel_changes_nothing(
     law: Law, config: dict[str, Any], cluster: Running, tmp_path: Path
 ) -> None:
