@@ -6,75 +6,20 @@ buffers by version parity enough, and it is why a host without leaves still push
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from distprop.protocol import effects as do
 from distprop.protocol import messages as say
-from distprop.protocol.course import EVALUATE, NOWHERE, TRAIN, Course, Round
+from distprop.protocol.course import EVALUATE, NOWHERE, TRAIN, Round
 from distprop.protocol.effects import Send
 from distprop.protocol.evolve import evolve
+from distprop.protocol.gathering import advance, contribute, hear_norms, norms_of, push, pushes, reduced
 from distprop.protocol.messages import COORDINATOR, Address
-from distprop.protocol.plan import NO_PLAN, Plan
-from distprop.protocol.tree import Node, Parts, Sum, assemble, covered, maximal, root
+from distprop.protocol.plan import NO_PLAN
+from distprop.protocol.server_state import Actions, Gathering, ServerState, Step, then, to_servers, to_workers
 
-Actions = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Gathering:
-    """What a server has of the current round."""
-
-    present: frozenset[int] = frozenset()  # shards that have a leaf in it
-    parts: Parts = field(default_factory=dict)  # from its own workers
-    pushed: tuple[tuple[Node, Sum], ...] | None = None  # what it last sent to the other servers
-    asked: frozenset[tuple[type, int]] = frozenset()  # effects asked for: (Reduce | Update | Tally, slice)
-    norms: Mapping[int, Any] = field(default_factory=dict)  # slice -> block sums of squares, where updates are clipped
-    tail: Any = None  # of the whole round, once an own slice is made
-    published: Mapping[int, say.Publish] = field(default_factory=dict)  # slices of the next version that are here
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """What a server knows."""
-
-    me: int
-    workers: frozenset[int] = frozenset()  # joined on this host
-    lost: Mapping[int, say.Gone] = field(default_factory=dict)  # kept: word that they joined may come late
-    opening: say.Open | None = None
-    opened: bool = False
-    plan: Plan = NO_PLAN
-    round: Round = NOWHERE
-    stands: bool = False  # goes no further than this version, for now
-    factor: float = 1.0
-    now: Gathering = field(default_factory=Gathering)
-    inbox: Mapping[tuple[Round, int], Parts] = field(default_factory=dict)  # (round, own slice) -> pushed parts
-    peers: Mapping[int, Round] = field(default_factory=dict)  # server -> the furthest round it is known to have reached
-    last_published: tuple[say.Publish, ...] = ()  # own slices of this version, in case a peer missed them
-    verdict: say.Verdict | None = None
-    halt: int | None = None
-    reports: tuple[say.Gathered, ...] = ()  # not yet heard by the coordinator
-    saves: tuple[say.Saved, ...] = ()
-
-    @property
-    def attempt(self) -> int:
-        """The attempt this server is in; -1 before the first."""
-        return self.opening.attempt if self.opening else -1
-
-    @property
-    def course(self) -> Course:
-        """The course of the attempt."""
-        assert self.opening is not None, "no course before Open"
-        return self.opening.course
-
-    @property
-    def slices(self) -> tuple[int, ...]:
-        """The slices that this server owns."""
-        return self.plan.slices_of(self.me)
-
-
-Step = tuple[ServerState, Actions]
+__all__ = ["ServerState", "step"]
 
 
 def step(state: ServerState, message: Any) -> Step:
@@ -93,7 +38,7 @@ def _open(state: ServerState, message: say.Open) -> Step:
         return state, _opened_again(state)
     fresh = ServerState(state.me, state.workers, state.lost, message, factor=message.factor)
     load = do.Load(message.attempt, message.course, message.first.version, message.servers, message.source)
-    return fresh, (load, *_to_workers(fresh, message))
+    return fresh, (load, *to_workers(fresh, message))
 
 
 def _opened_again(state: ServerState) -> Actions:
@@ -111,10 +56,10 @@ def _assign(state: ServerState, message: say.Assign) -> Step:
     if plan.attempt != state.attempt or not state.opened or plan.number <= known.number:
         return state, ()
     state = evolve(state, plan=plan)
-    told = _to_workers(state, message)
+    told = to_workers(state, message)
     if known is NO_PLAN and state.opening is not None:
-        return _then(_begin, state, state.opening.first, told)
-    return _then(_advance, state, None, told)
+        return then(_begin, state, state.opening.first, told)
+    return then(advance, state, None, told)
 
 
 def _joined(state: ServerState, message: say.Joined) -> Step:
@@ -152,138 +97,10 @@ def _begin(state: ServerState, round_: Round) -> Step:
         inbox=inbox,
         peers={**state.peers, state.me: round_},
     )
-    told = _to_workers(state, say.Begin(state.attempt, round_))
+    told = to_workers(state, say.Begin(state.attempt, round_))
     if round_.kind == EVALUATE and _verdict_is_in(state):
-        return _then(_train, state, None, told)
-    return _then(_advance, state, None, told)
-
-
-def _contribute(state: ServerState, message: say.Contribute) -> Step:
-    if message.attempt != state.attempt or message.round != state.round:
-        return state, ()
-    parts = _with(state, state.now.parts, message.parts)
-    return _advance(evolve(state, now=evolve(state.now, parts=parts)))
-
-
-def _push(state: ServerState, message: say.Push) -> Step:
-    if message.attempt != state.attempt:
-        return state, ()
-    reached = max(message.round, state.peers.get(message.server, message.round))
-    state = evolve(state, peers={**state.peers, message.server: reached})
-    if message.round >= state.round:
-        key = (message.round, message.slice)
-        parts = _with(state, state.inbox.get(key, {}), message.parts)
-        state = evolve(state, inbox={**state.inbox, key: parts})
-    return _advance(state)
-
-
-def _with(state: ServerState, parts: Parts, more: tuple[tuple[Node, Sum], ...]) -> Parts:
-    """`parts` and those of `more` that they do not cover."""
-    levels = root(state.course.shards).level
-    return {**parts, **{node: total for node, total in more if not covered(node, parts, levels)}}
-
-
-def _advance(state: ServerState, _: None = None) -> Step:
-    """Do whatever the round now allows. Called after everything that may have changed it."""
-    if state.round == NOWHERE or state.stands:
-        return state, ()
-    state, pushes = _push_own(state)
-    state, asked = _tally(state) if state.round.kind == EVALUATE else _make_slices(state)
-    return state, (*pushes, *asked)
-
-
-def _push_own(state: ServerState) -> Step:
-    """Send the host's partial sums once its workers have given all that the plan asks of them."""
-    present = state.now.present
-    mine = tuple(maximal(root(state.course.shards), state.now.parts, present))
-    held = {shard for node, _ in mine for shard in node.shards}
-    wanted = [shard for shard in state.plan.shards_at(state.me) if shard in present]
-    if not held.issuperset(wanted) or mine == state.now.pushed:
-        return state, ()
-    state = evolve(state, now=evolve(state.now, pushed=mine))
-    return state, _pushes(state)
-
-
-def _pushes(state: ServerState) -> Actions:
-    """What this host has to say of the round to the owners of slices; evaluations have tails only: slice 0."""
-    slices = range(len(state.plan.slices)) if state.round.kind == TRAIN else range(1)
-    return tuple(
-        Send(
-            Address("server", owner),
-            say.Push(state.attempt, state.round, state.me, piece, state.now.pushed or ()),
-        )
-        for piece in slices
-        if (owner := state.plan.slices[piece]) != state.me
-    )
-
-
-def _total(state: ServerState, piece: int) -> Sum | None:
-    """The sum over all leaves of the round for an own slice, once they are all here."""
-    parts = {**state.inbox.get((state.round, piece), {}), **state.now.parts}
-    return assemble(root(state.course.shards), parts, state.now.present)
-
-
-def _all_here(state: ServerState) -> bool:
-    return all(state.peers.get(server, NOWHERE) >= state.round for server in state.plan.servers)
-
-
-def _ask(state: ServerState, effect: Any, piece: int) -> Step:
-    """Ask for an effect of a slice once a round."""
-    key = (type(effect), piece)
-    if key in state.now.asked:
-        return state, ()
-    return evolve(state, now=evolve(state.now, asked=state.now.asked | {key})), (effect,)
-
-
-def _tally(state: ServerState) -> Step:
-    if 0 not in state.slices or (total := _total(state, 0)) is None:
-        return state, ()
-    return _ask(state, do.Tally(state.attempt, state.round, total), 0)
-
-
-def _make_slices(state: ServerState) -> Step:
-    """Make own slices whose leaves are all here: in one pass, or where updates are clipped once all norms are."""
-    actions: Actions = ()
-    here = _all_here(state)
-    for piece in state.slices:
-        more: Actions = ()
-        if piece in state.now.norms:
-            state, more = _update_clipped(state, piece)
-        elif here and (total := _total(state, piece)) is not None:
-            state, more = _ask(state, _first_effect(state, piece, total), piece)
-        actions += more
-    return state, actions
-
-
-def _first_effect(state: ServerState, piece: int, total: Sum) -> do.Reduce | do.Update:
-    if state.course.clips:
-        return do.Reduce(state.attempt, state.round, piece, total)
-    return do.Update(state.attempt, state.round, piece, state.factor, total, None)
-
-
-def _update_clipped(state: ServerState, piece: int) -> Step:
-    if len(state.now.norms) < len(state.plan.slices):
-        return state, ()
-    return _ask(state, do.Update(state.attempt, state.round, piece, state.factor, None, state.now.norms), piece)
-
-
-def _reduced(state: ServerState, message: say.Reduced) -> Step:
-    if message.attempt != state.attempt or message.round != state.round:
-        return state, ()
-    norms = {**state.now.norms, message.slice: message.sums}
-    state = evolve(state, now=evolve(state.now, norms=norms))
-    return _then(_advance, state, None, _to_servers(state, _norms(state, message.slice)))
-
-
-def _norms(state: ServerState, piece: int) -> say.Norms:
-    return say.Norms(state.attempt, state.round, piece, state.now.norms[piece])
-
-
-def _hear_norms(state: ServerState, message: say.Norms) -> Step:
-    if message.attempt != state.attempt or message.round != state.round:
-        return state, ()
-    norms = {**state.now.norms, message.slice: message.sums}
-    return _advance(evolve(state, now=evolve(state.now, norms=norms)))
+        return then(_train, state, None, told)
+    return then(advance, state, None, told)
 
 
 def _updated(state: ServerState, message: say.Updated) -> Step:
@@ -291,7 +108,7 @@ def _updated(state: ServerState, message: say.Updated) -> Step:
         return state, ()
     state = evolve(state, now=evolve(state.now, tail=message.tail))
     made = say.Publish(state.attempt, message.round.version + 1, message.slice, message.weights, message.sums)
-    return _then(_arrived, state, made, _to_servers(state, made))
+    return then(_arrived, state, made, to_servers(state, made))
 
 
 def _publish(state: ServerState, message: say.Publish) -> Step:
@@ -304,7 +121,7 @@ def _publish(state: ServerState, message: say.Publish) -> Step:
     if not wanted:
         return state, ()
     place = do.Place(message.version, message.slice, message.weights)
-    return _then(_arrived, state, dataclasses.replace(message, weights=None), (place,))
+    return then(_arrived, state, dataclasses.replace(message, weights=None), (place,))
 
 
 def _arrived(state: ServerState, made: say.Publish) -> Step:
@@ -323,7 +140,7 @@ def _commit(state: ServerState, version: int) -> Step:
     if 0 in state.slices:
         state, told = _report(state, state.now.tail)
     state = evolve(state, last_published=own)
-    return _then(_enter, state, version, told)
+    return then(_enter, state, version, told)
 
 
 def _report(state: ServerState, tail: Any) -> Step:
@@ -349,7 +166,7 @@ def _train(state: ServerState, _: None) -> Step:
     due = stands or state.course.saves(version) or (verdict is not None and verdict.save)
     saves: Actions = (do.Save(state.attempt, version),) if due and state.course.keeps else ()
     if not stands:
-        return _then(_begin, state, Round(version, TRAIN), saves)
+        return then(_begin, state, Round(version, TRAIN), saves)
     state = evolve(state, round=Round(version, TRAIN), stands=True, now=Gathering())
     return state, (*saves, _stands(state))
 
@@ -424,28 +241,11 @@ def _round_again(state: ServerState) -> Actions:
         *state.last_published,
         *(state.now.published[piece] for piece in state.slices if piece in state.now.published),
     )
-    again = [_to_servers(state, publish) for publish in made]
+    again = [to_servers(state, publish) for publish in made]
     if not state.stands:
-        again += [_pushes(state)]
-    again += [_to_servers(state, _norms(state, piece)) for piece in state.slices if piece in state.now.norms]
+        again += [pushes(state)]
+    again += [to_servers(state, norms_of(state, piece)) for piece in state.slices if piece in state.now.norms]
     return tuple(action for actions in again for action in actions)
-
-
-# ---- sending --------------------------------------------------------------------------------------------------------
-
-
-def _to_workers(state: ServerState, message: Any) -> Actions:
-    return tuple(Send(Address("worker", worker), message) for worker in sorted(state.workers))
-
-
-def _to_servers(state: ServerState, message: Any) -> Actions:
-    return tuple(Send(Address("server", server), message) for server in state.plan.servers if server != state.me)
-
-
-def _then(transition: Callable[[ServerState, Any], Step], state: ServerState, argument: Any, before: Actions) -> Step:
-    """`transition`, with its actions behind those of `before`."""
-    state, actions = transition(state, argument)
-    return state, (*before, *actions)
 
 
 _HANDLERS: dict[type, Callable[[ServerState, Any], Step]] = {
@@ -455,10 +255,10 @@ _HANDLERS: dict[type, Callable[[ServerState, Any], Step]] = {
     say.Joined: _joined,
     say.Gone: _gone,
     say.Failed: _failed,
-    say.Contribute: _contribute,
-    say.Push: _push,
-    say.Reduced: _reduced,
-    say.Norms: _hear_norms,
+    say.Contribute: contribute,
+    say.Push: push,
+    say.Reduced: reduced,
+    say.Norms: hear_norms,
     say.Updated: _updated,
     say.Publish: _publish,
     say.Verdict: _verdict,

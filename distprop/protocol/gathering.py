@@ -1,0 +1,145 @@
+"""A round as a server sees it: partial sums come in, those of its host go out, and own slices are made of them."""
+
+from typing import Any
+
+from distprop.protocol import effects as do
+from distprop.protocol import messages as say
+from distprop.protocol.course import EVALUATE, NOWHERE, TRAIN
+from distprop.protocol.effects import Send
+from distprop.protocol.evolve import evolve
+from distprop.protocol.messages import Address
+from distprop.protocol.server_state import Actions, ServerState, Step, then, to_servers
+from distprop.protocol.tree import Node, Parts, Sum, assemble, covered, maximal, root
+
+
+def contribute(state: ServerState, message: say.Contribute) -> Step:
+    """Take a worker's partial sums."""
+    if message.attempt != state.attempt or message.round != state.round:
+        return state, ()
+    parts = _with(state, state.now.parts, message.parts)
+    return advance(evolve(state, now=evolve(state.now, parts=parts)))
+
+
+def push(state: ServerState, message: say.Push) -> Step:
+    """Take another host's partial sums of an own slice."""
+    if message.attempt != state.attempt:
+        return state, ()
+    reached = max(message.round, state.peers.get(message.server, message.round))
+    state = evolve(state, peers={**state.peers, message.server: reached})
+    if message.round >= state.round:
+        key = (message.round, message.slice)
+        parts = _with(state, state.inbox.get(key, {}), message.parts)
+        state = evolve(state, inbox={**state.inbox, key: parts})
+    return advance(state)
+
+
+def _with(state: ServerState, parts: Parts, more: tuple[tuple[Node, Sum], ...]) -> Parts:
+    """`parts` and those of `more` that they do not cover."""
+    levels = root(state.course.shards).level
+    return {**parts, **{node: total for node, total in more if not covered(node, parts, levels)}}
+
+
+def advance(state: ServerState, _: None = None) -> Step:
+    """Do whatever the round now allows. Called after everything that may have changed it."""
+    if state.round == NOWHERE or state.stands:
+        return state, ()
+    state, pushes = _push_own(state)
+    state, asked = _tally(state) if state.round.kind == EVALUATE else _make_slices(state)
+    return state, (*pushes, *asked)
+
+
+def _push_own(state: ServerState) -> Step:
+    """Send the host's partial sums once its workers have given all that the plan asks of them."""
+    present = state.now.present
+    mine = tuple(maximal(root(state.course.shards), state.now.parts, present))
+    held = {shard for node, _ in mine for shard in node.shards}
+    wanted = [shard for shard in state.plan.shards_at(state.me) if shard in present]
+    if not held.issuperset(wanted) or mine == state.now.pushed:
+        return state, ()
+    state = evolve(state, now=evolve(state.now, pushed=mine))
+    return state, pushes(state)
+
+
+def pushes(state: ServerState) -> Actions:
+    """What this host has to say of the round to the owners of slices; evaluations have tails only: slice 0."""
+    slices = range(len(state.plan.slices)) if state.round.kind == TRAIN else range(1)
+    return tuple(
+        Send(
+            Address("server", owner),
+            say.Push(state.attempt, state.round, state.me, piece, state.now.pushed or ()),
+        )
+        for piece in slices
+        if (owner := state.plan.slices[piece]) != state.me
+    )
+
+
+def _total(state: ServerState, piece: int) -> Sum | None:
+    """The sum over all leaves of the round for an own slice, once they are all here."""
+    parts = {**state.inbox.get((state.round, piece), {}), **state.now.parts}
+    return assemble(root(state.course.shards), parts, state.now.present)
+
+
+def _all_here(state: ServerState) -> bool:
+    return all(state.peers.get(server, NOWHERE) >= state.round for server in state.plan.servers)
+
+
+def _ask(state: ServerState, effect: Any, piece: int) -> Step:
+    """Ask for an effect of a slice once a round."""
+    key = (type(effect), piece)
+    if key in state.now.asked:
+        return state, ()
+    return evolve(state, now=evolve(state.now, asked=state.now.asked | {key})), (effect,)
+
+
+def _tally(state: ServerState) -> Step:
+    if 0 not in state.slices or (total := _total(state, 0)) is None:
+        return state, ()
+    return _ask(state, do.Tally(state.attempt, state.round, total), 0)
+
+
+def _make_slices(state: ServerState) -> Step:
+    """Make own slices whose leaves are all here: in one pass, or where updates are clipped once all norms are."""
+    actions: Actions = ()
+    here = _all_here(state)
+    for piece in state.slices:
+        more: Actions = ()
+        if piece in state.now.norms:
+            state, more = _update_clipped(state, piece)
+        elif here and (total := _total(state, piece)) is not None:
+            state, more = _ask(state, _first_effect(state, piece, total), piece)
+        actions += more
+    return state, actions
+
+
+def _first_effect(state: ServerState, piece: int, total: Sum) -> do.Reduce | do.Update:
+    if state.course.clips:
+        return do.Reduce(state.attempt, state.round, piece, total)
+    return do.Update(state.attempt, state.round, piece, state.factor, total, None)
+
+
+def _update_clipped(state: ServerState, piece: int) -> Step:
+    if len(state.now.norms) < len(state.plan.slices):
+        return state, ()
+    return _ask(state, do.Update(state.attempt, state.round, piece, state.factor, None, state.now.norms), piece)
+
+
+def reduced(state: ServerState, message: say.Reduced) -> Step:
+    """An own slice's gradient is reduced: tell the others its norms."""
+    if message.attempt != state.attempt or message.round != state.round:
+        return state, ()
+    norms = {**state.now.norms, message.slice: message.sums}
+    state = evolve(state, now=evolve(state.now, norms=norms))
+    return then(advance, state, None, to_servers(state, norms_of(state, message.slice)))
+
+
+def norms_of(state: ServerState, piece: int) -> say.Norms:
+    """The norms of a slice, as the others are told them."""
+    return say.Norms(state.attempt, state.round, piece, state.now.norms[piece])
+
+
+def hear_norms(state: ServerState, message: say.Norms) -> Step:
+    """Take the norms of a slice."""
+    if message.attempt != state.attempt or message.round != state.round:
+        return state, ()
+    norms = {**state.now.norms, message.slice: message.sums}
+    return advance(evolve(state, now=evolve(state.now, norms=norms)))
