@@ -196,7 +196,7 @@ def train_sklearn(connection: Connection, folder: str) -> None:
     classes = np.arange(CASE.classes)
     began = time.time()
     reached = _until(
-        lambda: model.partial_fit(x, y, classes), lambda: float(model.score(test_x, test_y)), began, called
+        lambda: model.partial_fit(x, y, classes=classes), lambda: float(model.score(test_x, test_y)), began, called
     )
     connection.send(reached)
 

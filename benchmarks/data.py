@@ -33,9 +33,10 @@ COLUMNS = {
 }
 
 REMARKS = [
-    f"distprop: one process reads the first epoch of both its shards in leaves of {BATCH // SHARDS} rows: decoded, shuffled, "
-    "turned into float32 features, hashed for the receipt; the second epoch finds what was decoded in memory. scan: pyarrow decodes the same columns, a row group at a "
-    "time, on one thread, and does nothing with them. Files are in the system's page cache.",
+    f"distprop: one process reads the first epoch of both its shards in leaves of {BATCH // SHARDS} rows: decoded, "
+    "shuffled, turned into float32 features, hashed for the receipt; the second epoch finds what is decoded.",
+    "scan: pyarrow decodes the same columns, a row group at a time, on one thread, and does nothing with them. Files "
+    "are in the system's page cache.",
 ]
 
 

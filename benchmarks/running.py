@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measure: Measure = import_module(f"benchmarks.{part}").measure
         reports[part] = measure(settings)
         print(page({part: reports[part]}, about if part == parts[0] else None), flush=True)
-    if asked.json:
-        write(Path(asked.json), reports, about)
+        if asked.json:  # after each part: what follows may fail
+            write(Path(asked.json), reports, about)
 
 
 def parser() -> argparse.ArgumentParser:
