@@ -67,6 +67,7 @@ def sync(run: str) -> None:
 
     RUN is a run id, or the path of a spool. Runs are looked for under this folder, as training was started here.
     """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a slow server may take its time: no training waits
     from distprop.tracking.sync import sync as send
 
     summary = send(_spool_of(run))
