@@ -22,6 +22,7 @@ from distprop.runtime.hostfigures import sample_host
 from distprop.runtime.keeper import Keeper
 from distprop.runtime.memory import Tail, WeightLayout
 from distprop.runtime.process.gauges import Gauge, Sample
+from distprop.runtime.process.silence import Silence
 from distprop.runtime.process.worker import PID, pulse
 from distprop.runtime.replica import slot_layout
 from distprop.runtime.role import Role
@@ -34,6 +35,7 @@ from distprop.runtime.wire.segment import Segment
 
 TICK = 0.5  # seconds between two words of a silent server
 SAMPLE = 2.0  # seconds between two samples of the host
+SILENCE = 2.0  # seconds without progress or traffic after which a server says again what may have been lost
 REPORT = 0.05  # seconds in which reports of steps are gathered: people look at them, no step waits for them
 
 
@@ -75,6 +77,7 @@ class ServerProcess:
         self._pulses: dict[int, Pulse] = {}
         self._gauges: dict[int, Gauge] = {}
         self._reports: list[Any] = []
+        self._silence = Silence(SILENCE)
         self._ticked = self._sampled = self._reported = 0.0
         tcp, path = listen_on(address), f"\0distprop-{secrets.token_hex(16)}"
         self.door = Door((address, tcp.getsockname()[1]), path)
@@ -185,7 +188,9 @@ class ServerProcess:
 
     def _tick(self) -> None:
         self._ticked = time.monotonic()
-        self._receive(messages.Tick())
+        known = self._role.state.round, self._role.state.plan.number, self._post.traffic("server")
+        if self._silence.is_long(self._ticked, known):
+            self._receive(messages.Tick())
         if self._recorder.on:
             self._post.send(COORDINATOR, Spans(Address("server", self._me), self._recorder.take()))
         for worker, felt in self._pulses.items():

@@ -56,10 +56,9 @@ class Post:
         """Who is connected."""
         return tuple(self._channels)
 
-    @property
-    def traffic(self) -> tuple[int, int]:
-        """Bytes sent and received by the open channels."""
-        channels = self._channels.values()
+    def traffic(self, role: str) -> tuple[int, int]:
+        """Bytes sent to and received from the connected peers of a role."""
+        channels = [channel for peer, channel in self._channels.items() if peer.role == role]
         return sum(channel.sent for channel in channels), sum(channel.received for channel in channels)
 
     def send(self, to: Address, *messages: Any) -> None:

@@ -1,0 +1,87 @@
+"""Frames carry any message and any arrays; what is no frame is refused."""
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from distprop.runtime.wire.channel import Channel
+from distprop.runtime.wire.frames import HEAD, MAGIC, FrameError, decode, encode, read_head
+
+
+@dataclass
+class Letter:
+    text: str
+    arrays: list[Any]
+
+
+arrays = st.lists(
+    npst.arrays(np.float32, npst.array_shapes(min_side=0, max_side=40), elements=st.just(1.5)), max_size=4
+)
+
+
+def joined(message: Any) -> bytes:
+    return b"".join(bytes(memoryview(part).cast("B")) for part in encode(message))
+
+
+@given(st.text(), arrays)
+@settings(max_examples=50, deadline=None)
+def test_what_is_decoded_is_what_was_encoded(text: str, sent: list[Any]) -> None:
+    frame = joined(Letter(text, sent))
+    parts, total = read_head(frame[: HEAD.size], 10**9)
+    assert total == len(frame) - HEAD.size
+    got = decode(parts, memoryview(bytearray(frame[HEAD.size :])))
+    assert got.text == text
+    assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(got.arrays, sent, strict=True))
+
+
+@given(st.lists(arrays, min_size=1, max_size=4), st.integers(1, 5000))
+@settings(max_examples=25, deadline=None)
+def test_a_channel_gives_messages_whole_and_in_order_however_they_are_cut(letters: list[Any], cut: int) -> None:
+    ours, theirs = socket.socketpair()
+    channel, stream = Channel(theirs), b"".join(joined(Letter(str(i), one)) for i, one in enumerate(letters))
+    got = []
+    for start in range(0, len(stream), cut):
+        ours.sendall(stream[start : start + cut])
+        got += list(channel.receive())
+    assert [letter.text for letter in got] == [str(i) for i in range(len(letters))]
+    ours.close()
+    with pytest.raises(EOFError):
+        list(channel.receive())
+    channel.close()
+
+
+def test_large_messages_go_out_as_the_socket_takes_them() -> None:
+    ours, theirs = socket.socketpair()
+    sender, receiver = Channel(ours), Channel(theirs)
+    big = np.arange(3_000_000, dtype=np.float32)
+    sender.send(encode(Letter("big", [big])))
+    assert sender.pending
+    got: list[Any] = []
+    while not got:
+        sender.flush()
+        got += list(receiver.receive())
+    assert not sender.pending
+    assert np.array_equal(got[0].arrays[0], big)
+    sender.close(), receiver.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [(MAGIC + 1, 1, 64), (MAGIC, 1, 10**6 + 1), (MAGIC, 100, 64)],
+    ids=["stranger", "oversized", "too many parts"],
+)
+def test_what_is_no_frame_is_refused(head: tuple[int, int, int]) -> None:
+    with pytest.raises(FrameError):
+        read_head(HEAD.pack(*head), limit=10**6)
+
+
+def test_a_frame_whose_parts_do_not_fit_is_refused() -> None:
+    frame = joined(Letter("x", [np.ones(9)]))
+    with pytest.raises(FrameError):
+        decode(read_head(frame[: HEAD.size], 10**9)[0], memoryview(frame[HEAD.size :] + bytes(64)))
