@@ -8,7 +8,7 @@ from tests.scenarios.conftest import Desk
 from tests.scenarios.looking import MLFLOWS_OWN, client, the_run
 from tests.scenarios.making import columns, job, write_rows
 
-pytestmark = pytest.mark.filterwarnings(*MLFLOWS_OWN)
+pytestmark = [pytest.mark.scenario, pytest.mark.filterwarnings(*MLFLOWS_OWN)]
 
 PREDICT = """
 import sys

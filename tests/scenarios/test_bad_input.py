@@ -11,6 +11,8 @@ import pytest
 from tests.scenarios.conftest import Desk, Ended
 from tests.scenarios.making import ROWS, columns, job, write_rows
 
+pytestmark = pytest.mark.scenario
+
 
 class Case(NamedTuple):
     """A job that is wrong, how it is called, and what must be said of it."""

@@ -11,7 +11,7 @@ from tests.scenarios.conftest import Command, Desk
 from tests.scenarios.looking import MLFLOWS_OWN, client, the_run
 from tests.scenarios.making import job, write_rows
 
-pytestmark = pytest.mark.filterwarnings(*MLFLOWS_OWN)
+pytestmark = [pytest.mark.scenario, pytest.mark.filterwarnings(*MLFLOWS_OWN)]
 
 HERE = ("--inline",)
 ON_RAY = ("--workers", "2", "--servers", "2")
