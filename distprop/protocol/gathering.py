@@ -36,7 +36,8 @@ def push(state: ServerState, message: say.Push) -> Step:
 def _with(state: ServerState, parts: Parts, more: tuple[tuple[Node, Sum], ...]) -> Parts:
     """`parts` and those of `more` that they do not cover."""
     levels = root(state.course.shards).level
-    return {**parts, **{node: total for node, total in more if not covered(node, parts, levels)}}
+    new = {node: total for node, total in more if not covered(node, parts, levels)}
+    return {**parts, **new} if new else parts
 
 
 def advance(state: ServerState, _: None = None) -> Step:
@@ -51,12 +52,14 @@ def advance(state: ServerState, _: None = None) -> Step:
 def _push_own(state: ServerState) -> Step:
     """Send the host's partial sums once its workers have given all that the plan asks of them."""
     present = state.now.present
-    mine = tuple(maximal(root(state.course.shards), state.now.parts, present))
-    held = {shard for node, _ in mine for shard in node.shards}
-    wanted = [shard for shard in state.plan.shards_at(state.me) if shard in present]
-    if not held.issuperset(wanted) or mine == state.now.pushed:
+    parts = state.now.parts
+    if state.now.pushed is not None and parts is state.now.pushed_of:
         return state, ()
-    state = evolve(state, now=evolve(state.now, pushed=mine))
+    held = {shard for node in parts for shard in node.shards}
+    if not all(shard in held for shard in state.plan.shards_at(state.me) if shard in present):
+        return state, ()
+    mine = tuple(maximal(root(state.course.shards), parts, present))
+    state = evolve(state, now=evolve(state.now, pushed=mine, pushed_of=parts))
     return state, pushes(state)
 
 

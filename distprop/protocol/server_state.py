@@ -22,6 +22,7 @@ class Gathering:
     present: frozenset[int] = frozenset()  # shards that have a leaf in it
     parts: Parts = field(default_factory=dict)  # from its own workers
     pushed: tuple[tuple[Node, Sum], ...] | None = None  # what it last sent to the other servers
+    pushed_of: Parts | None = None  # the parts that it was made of
     asked: frozenset[tuple[type, int]] = frozenset()  # effects asked for: (Reduce | Update | Tally, slice)
     norms: Mapping[int, Any] = field(default_factory=dict)  # slice -> block sums of squares, where updates are clipped
     tail: Any = None  # of the whole round, once an own slice is made
