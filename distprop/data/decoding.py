@@ -61,7 +61,7 @@ def _number(kind: pa.DataType) -> str | None:
     if pa.types.is_boolean(kind):
         return "uint8"
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return str(np.dtype(kind.to_pandas_dtype()).name)
+        return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))
     return "float64" if pa.types.is_decimal(kind) else None
 
 
