@@ -3,7 +3,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -11,6 +10,10 @@ from distprop.errors import DataError
 from distprop.model import Model, load_model
 from distprop.nn.network import build_network
 from tests.model.cases import images, numbers, table
+
+
+def frame(columns):
+    return pytest.importorskip("pandas", reason="the base installation is without pandas").DataFrame(columns)
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_one_array_column_may_come_in_any_dress(pixels):
         pixels.reshape(9, 12),
         {"image": pixels, "other": 1},
         as_table(pixels),
-        pd.DataFrame({"image": list(pixels.reshape(9, 12))}),
+        frame({"image": list(pixels.reshape(9, 12))}),
     ):
         np.testing.assert_array_equal(model.predict_raw(dress), expected)
 
@@ -79,7 +82,7 @@ def test_a_regression_gives_values_and_no_classes():
     rows = {"age": [30, 40], "smoker": ["yes", "no"], "weight": [70.5, 80.0]}
     values = model.predict(rows)
     assert values.shape == (2,)
-    np.testing.assert_array_equal(values, model.predict(pd.DataFrame(rows)))
+    np.testing.assert_array_equal(values, model.predict(frame(rows)))
     np.testing.assert_array_equal(values, model.predict(pa.table(rows)))
     assert not hasattr(model, "classes_")
     with pytest.raises(DataError, match="no probabilities"):
