@@ -39,18 +39,34 @@ class Context:
     may_overwrite_input: bool = False
     """Whether x is nobody's any more, so that y may take its place."""
     place: Place = field(default=Place())
+    piece: int = 0
+    """Which piece of the rows this is, where a leaf is worked through in pieces."""
+    output_passes: bool = False
+    """Whether nobody reads y any more once the next layer has run forward."""
 
-    def buffer(self, name: str, shape: Shape) -> Array:
-        """Uninitialized memory of the pass's dtype: this layer's own until its next pass."""
+    def buffer(self, name: str, shape: Shape, dtype: Any = None) -> Array:
+        """Uninitialized memory, of the pass's dtype: this layer's own until its next pass over this piece."""
+        return self.workspace.buffer((self.layer, name, self.piece), shape, np.dtype(dtype or self.dtype))
+
+    def passing(self, name: str, shape: Shape) -> Array:
+        """Uninitialized memory: this layer's own until it works on another piece."""
         return self.workspace.buffer((self.layer, name), shape, self.dtype)
+
+    def shared(self, name: str, shape: Shape, dtype: Any = None) -> Array:
+        """Uninitialized memory that the next layer will use, too."""
+        return self.workspace.buffer(("shared", name), shape, np.dtype(dtype or self.dtype))
+
+    def output(self, shape: Shape) -> Array:
+        """Memory for y: that of the last piece's y again, where it is not kept."""
+        return self.passing("y", shape) if self.output_passes else self.buffer("y", shape)
 
     def scratch(self, size: int = BLOCK) -> Array:
         """Uninitialized memory (size,) that the next layer will use, too."""
         return self.workspace.buffer(("scratch",), (size,), self.dtype)
 
     def random_bits(self, count: int, piece: int = 0) -> NDArray[np.uint64]:
-        """`count` random words (count,): a pure function of place, layer and piece."""
-        at = (self.place.step, self.place.shard, self.layer + (piece << 32))
+        """`count` random words (count,): a pure function of place, layer and pieces."""
+        at = (self.place.step, self.place.shard, self.layer + (piece << 32) + (self.piece << 44))
         return philox.bits(self.place.seed, LAYERS_PURPOSE, at, count)
 
 
@@ -80,6 +96,9 @@ class Layer(NamedTuple):
         "input": y may be x itself or a view of it.
     flops: shape of one row in -> floating-point operations of forward for one row.
     rectifies: cuts off about half of its inputs; weights before it are made larger for that.
+    forgets: backward does not read x, and y is not x's memory.
+    in_pieces: rows are so large that few of them at a time stay in a core's cache.
+    inside: how many layers it is made of.
     """
 
     kind: str
@@ -90,6 +109,9 @@ class Layer(NamedTuple):
     output: Output = "free"
     flops: Callable[[Shape], int] = _size
     rectifies: bool = False
+    forgets: bool = False
+    in_pieces: bool = False
+    inside: int = 0
 
 
 def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:

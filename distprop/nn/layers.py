@@ -6,10 +6,13 @@ from typing import Any
 
 from distprop.errors import ConfigError
 from distprop.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from distprop.nn.conv import conv1d, conv2d
 from distprop.nn.dense import dense
 from distprop.nn.dropout import dropout
 from distprop.nn.flatten import flatten
 from distprop.nn.layer import Layer
+from distprop.nn.pool import average_pool1d, average_pool2d, global_average_pool, max_pool1d, max_pool2d
+from distprop.nn.reshape import reshape
 from distprop.nn.softmax import softmax
 from distprop.suggest import suggest_name
 
@@ -29,6 +32,14 @@ LAYERS: Mapping[str, Callable[..., Layer]] = {
     "softmax": softmax,
     "dropout": dropout,
     "flatten": flatten,
+    "reshape": reshape,
+    "conv2d": conv2d,
+    "conv1d": conv1d,
+    "max_pool2d": max_pool2d,
+    "max_pool1d": max_pool1d,
+    "average_pool2d": average_pool2d,
+    "average_pool1d": average_pool1d,
+    "global_average_pool": global_average_pool,
 }
 
 

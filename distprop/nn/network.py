@@ -10,10 +10,11 @@ import numpy as np
 from distprop.errors import ConfigError, ShapeError
 from distprop.nn.arena import Arena, lay_out
 from distprop.nn.arrays import Array, Params, Shape
+from distprop.nn.chain import Chain, ChainBackward, split
 from distprop.nn.init import Draw
-from distprop.nn.layer import Backward, Context, Layer, Place
+from distprop.nn.layer import Context, Layer, Place
 from distprop.nn.layers import LayerSpec, build_layer, layer_spec
-from distprop.nn.stage import Stage, place
+from distprop.nn.stage import Stage, place_all
 from distprop.nn.summary import LayerSummary, summarize
 from distprop.nn.workspace import Workspace
 
@@ -70,7 +71,12 @@ class Network:
     @cached_property
     def first_trained(self) -> int:
         """The index of the first layer that has parameters; gradients go no further down."""
-        return next((stage.index for stage in self.stages if stage.parameters), len(self.stages))
+        return Chain(self.stages).first_trained
+
+    @cached_property
+    def chains(self) -> tuple[Chain, ...]:
+        """The stages as they are run together."""
+        return split(self.stages)
 
     def summary(self) -> tuple[LayerSummary, ...]:
         """What each layer gives and costs, in order; a flatten that was put in front has its own line."""
@@ -94,27 +100,28 @@ class Network:
 
         flat (P,) is only read. Outputs lie in the workspace or are x's own memory. Raises ShapeError.
         """
-        y = self._as_input(x, flat.dtype)
+        y, mine = self._as_input(x, flat.dtype), False  # x belongs to the caller
         weights = self._lend(flat)
-        backwards: list[Backward] = []
-        mine = False  # x belongs to the caller
-        for stage, p in zip(self.stages, weights, strict=True):
-            y, backward = stage.layer.forward(p, y, self._context(stage, run, flat.dtype, mine))
-            mine = _free_after(stage.layer, run, mine)
-            backwards.append(backward)
+        backwards: list[tuple[Chain, ChainBackward]] = []
+        for chain in self.chains:
+            y, backward, mine = chain.forward(_of(chain, weights), y, self._context(chain, run, flat.dtype, mine))
+            backwards.append((chain, backward))
         return y, lambda dy, g: self._backward(backwards, dy, g, run)
 
-    def _context(self, stage: Stage, run: Pass, dtype: np.dtype[Any], mine: bool) -> Context:
-        wanted = run.input_gradient or stage.index > self.first_trained
-        return Context(run.workspace, stage.index, dtype, run.training, wanted, mine, run.place)
+    def _context(self, chain: Chain, run: Pass, dtype: np.dtype[Any], mine: bool) -> Context:
+        first = chain.stages[0]
+        wanted = run.input_gradient or first.index > self.first_trained
+        return Context(run.workspace, first.number, dtype, run.training, wanted, mine, run.place)
 
-    def _backward(self, backwards: list[Backward], dy: Array, g: Array, run: Pass) -> Array | None:
+    def _backward(self, backwards: list[tuple[Chain, ChainBackward]], dy: Array, g: Array, run: Pass) -> Array | None:
         last = 0 if run.input_gradient else self.first_trained
         gradients = self._lend(g)
         dx: Array | None = dy
-        for index in range(len(backwards) - 1, last - 1, -1):
+        for chain, backward in reversed(backwards):
+            if chain.stages[-1].index < last:
+                break
             assert dx is not None, "only the last one that is called may return None"
-            dx = backwards[index](dx, gradients[index])
+            dx = backward(dx, _of(chain, gradients))
         return dx if run.input_gradient else None
 
     def _lend(self, flat: Array) -> list[Params]:
@@ -140,11 +147,8 @@ class Network:
         return np.ascontiguousarray(x, dtype)
 
 
-def _free_after(layer: Layer, run: Pass, mine: bool) -> bool:
-    """Whether the next layer may overwrite what this one gave."""
-    if layer.output == "input":
-        return mine
-    return layer.output == "free" or not run.training
+def _of(chain: Chain, params: list[Params]) -> list[Params]:
+    return [params[stage.index] for stage in chain.stages]
 
 
 def build_network(layers: Sequence[LayerSpec], input_shape: Sequence[int]) -> Network:
@@ -159,10 +163,7 @@ def build_network(layers: Sequence[LayerSpec], input_shape: Sequence[int]) -> Ne
     shape = tuple(int(length) for length in input_shape)
     if built[0].kind == "dense" and len(shape) > 1:
         built.insert(0, build_layer("flatten"))
-    stages: list[Stage] = []
-    for index, layer in enumerate(built):
-        stages.append(place(index, layer, stages[-1].output_shape if stages else shape, built[index + 1 :]))
-    return Network(tuple(stages), shape)
+    return Network(place_all(built, shape), shape)
 
 
 def _build(index: int, spec: LayerSpec) -> Layer:

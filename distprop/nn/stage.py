@@ -19,6 +19,8 @@ class Stage:
     parameters: tuple[str, ...]
     parameter_shapes: tuple[Shape, ...]
     rectified: bool
+    number: int
+    """As `index`, with the layers inside of others counted, too."""
 
     @property
     def name(self) -> str:
@@ -26,11 +28,29 @@ class Stage:
         return f"{self.index}.{self.layer.kind}"
 
 
-def place(index: int, layer: Layer, shape: Shape, after: Sequence[Layer]) -> Stage:
-    """The stage of a layer that gets rows of `shape` and has the layers `after` behind it. Raises ShapeError."""
+def place_all(layers: Sequence[Layer], shape: Shape) -> tuple[Stage, ...]:
+    """The stages of these layers over rows of `shape`. Raises ShapeError."""
+    stages: list[Stage] = []
+    number = 0
+    for index, layer in enumerate(layers):
+        stages.append(_place(index, number, layer, shape, layers[index + 1 :]))
+        shape = stages[-1].output_shape
+        number += 1 + layer.inside
+    return tuple(stages)
+
+
+def _place(index: int, number: int, layer: Layer, shape: Shape, after: Sequence[Layer]) -> Stage:
     try:
         output_shape, parameters = layer.shapes(shape)
     except ShapeError as error:
         raise ShapeError(f"layer {index}.{layer.kind}: {error.what}", error.why, error.fix) from None
-    rectified = next((later.rectifies for later in after if later.kind not in ("dropout", "flatten")), False)
-    return Stage(index, layer, shape, output_shape, tuple(parameters), tuple(parameters.values()), rectified)
+    names, shapes = tuple(parameters), tuple(parameters.values())
+    return Stage(index, layer, shape, output_shape, names, shapes, _rectified(after), number)
+
+
+TRANSPARENT = ("dropout", "flatten", "reshape", "max_pool2d", "max_pool1d", "layer_norm", "rms_norm", "group_norm")
+"""Layers through which one sees the activation behind."""
+
+
+def _rectified(after: Sequence[Layer]) -> bool:
+    return next((layer.rectifies for layer in after if layer.kind not in TRANSPARENT), False)

@@ -34,6 +34,24 @@ LAYER_CASES = (
     LayerCase("softmax", "softmax", ((6,), (1,))),
     LayerCase("dropout", {"dropout": 0.4}, ANY),
     LayerCase("flatten", "flatten", ANY),
+    LayerCase("reshape", {"reshape": [-1]}, ((7,), (2, 3, 2))),
+    LayerCase("reshape", {"reshape": [1, -1, 1]}, ((7,), (3, 4))),
+    LayerCase("conv2d", {"conv2d": 3}, ((5, 4, 2), (3, 3, 7), (1, 1, 1))),
+    LayerCase(
+        "conv2d", {"conv2d": {"channels": 4, "kernel": [2, 3], "stride": 2, "padding": 1}}, ((5, 7, 6), (4, 4, 1))
+    ),
+    LayerCase("conv2d", {"conv2d": {"channels": 2, "kernel": 1, "bias": False}}, ((3, 2, 5),)),
+    LayerCase("conv2d", {"conv2d": {"channels": 2, "dilation": [2, 1], "padding": "valid"}}, ((6, 4, 5), (5, 3, 2))),
+    LayerCase("conv2d", {"conv2d": {"channels": 12, "groups": "depthwise"}}, ((3, 4, 6), (4, 2, 1))),
+    LayerCase("conv1d", {"conv1d": {"channels": 3, "kernel": 4, "stride": 2}}, ((9, 2), (3, 6))),
+    LayerCase("conv1d", {"conv1d": {"channels": 4, "groups": 2, "dilation": 2, "padding": 2}}, ((9, 4), (3, 6))),
+    LayerCase("max_pool2d", "max_pool2d", ((4, 6, 2), (5, 3, 1))),
+    LayerCase("max_pool2d", {"max_pool2d": {"size": 3, "stride": [2, 1], "padding": "same"}}, ((4, 6, 2), (1, 1, 1))),
+    LayerCase("max_pool1d", {"max_pool1d": 3}, ((9, 2), (4, 1))),
+    LayerCase("average_pool2d", {"average_pool2d": [1, 2]}, ((4, 6, 2), (5, 3, 1))),
+    LayerCase("average_pool2d", {"average_pool2d": {"size": 3, "stride": 2, "padding": 1}}, ((4, 6, 2), (1, 1, 1))),
+    LayerCase("average_pool1d", {"average_pool1d": {"size": 3, "stride": 1, "padding": "same"}}, ((9, 2), (1, 1))),
+    LayerCase("global_average_pool", "global_average_pool", ((4, 3), (2, 3, 2))),
 )
 
 DEEP: list[Any] = [

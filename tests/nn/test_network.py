@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from distprop.errors import ConfigError, ShapeError
 from distprop.nn.activations import relu
 from distprop.nn.dense import dense
-from distprop.nn.layer import Place
+from distprop.nn.layer import Context, Place
 from distprop.nn.network import Pass, build_network
 from distprop.nn.workspace import Workspace
 from tests.nn.cases import DEEP, rng, weights_of
@@ -83,7 +83,7 @@ def apart(network, flat, x, training):
     p = network.arena.views(flat)
     for stage in network.stages:
         mine = {name: p[f"{stage.name}.{name}"] for name in stage.parameters}
-        context = network._context(stage, Pass(Workspace(), training, Place(9)), flat.dtype, mine=False)
+        context = Context(Workspace(), stage.number, flat.dtype, training, place=Place(9))
         x = stage.layer.forward(mine, x.copy(), context)[0].copy()
     return x
 

@@ -1,0 +1,130 @@
+"""Layers run one behind the other, forward and back, over all rows at once or piece by piece."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+
+from distprop.nn.arrays import Array, Params
+from distprop.nn.layer import Backward, Context
+from distprop.nn.stage import Stage
+
+PIECE = 16
+"""Rows of a piece: of images, so many stay in a core's cache with all that belongs to them."""
+
+ChainBackward = Callable[[Array, Sequence[Params]], Array | None]
+"""(dy, g for each stage) -> dx, or None where it is not wanted. May overwrite dy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Stages in a row."""
+
+    stages: tuple[Stage, ...]
+
+    @cached_property
+    def first_trained(self) -> int:
+        """The place of the first stage that has parameters; the number of stages where none has."""
+        return next((place for place, stage in enumerate(self.stages) if stage.parameters), len(self.stages))
+
+    @cached_property
+    def in_pieces(self) -> bool:
+        """Whether rows are worked on piece by piece."""
+        return any(stage.layer.in_pieces for stage in self.stages)
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """The places of the stages as they are run: a pool before its relu, which then has fewer values to look at.
+
+        The largest of rectified values is the rectified largest, and their gradients are the same.
+        """
+        order = list(range(len(self.stages)))
+        for place in range(len(order) - 1):
+            first, second = (self.stages[at].layer.kind for at in order[place : place + 2])
+            if first == "relu" and second in ("max_pool2d", "max_pool1d"):
+                order[place : place + 2] = order[place : place + 2][::-1]
+        return tuple(order)
+
+    def forward(self, p: Sequence[Params], x: Array, ctx: Context) -> tuple[Array, ChainBackward, bool]:
+        """Outputs of x, the way back, and whether the outputs may be overwritten. p: for each stage.
+
+        ctx: as for one layer; its `layer` is the number of the first stage's.
+        """
+        ctx = replace(ctx, layer=ctx.layer - self.stages[0].number)
+        if self.in_pieces and len(x) > PIECE:
+            return self._forward_in_pieces(p, x, ctx)
+        return self._forward(p, x, ctx)
+
+    def _forward(self, p: Sequence[Params], x: Array, ctx: Context) -> tuple[Array, ChainBackward, bool]:
+        backwards: list[tuple[int, Backward]] = []
+        y, mine = x, ctx.may_overwrite_input
+        for turn, place in enumerate(self.order):
+            stage = self.stages[place]
+            y, backward = stage.layer.forward(p[place], y, self._context(turn, mine, ctx))
+            mine = mine if stage.layer.output == "input" else stage.layer.output == "free" or not ctx.training
+            backwards.append((place, backward))
+        last = 0 if ctx.wants_input_gradient else self.first_trained
+        return y, lambda dy, g: _backward(backwards[last:], dy, g), mine
+
+    def _context(self, turn: int, mine: bool, ctx: Context) -> Context:
+        stage = self.stages[self.order[turn]]
+        following = self.order[turn + 1 : turn + 2]
+        return replace(
+            ctx,
+            layer=ctx.layer + stage.number,
+            wants_input_gradient=ctx.wants_input_gradient or self.order[turn] > self.first_trained,
+            may_overwrite_input=mine,
+            output_passes=any(self.stages[place].layer.forgets for place in following),
+        )
+
+    def _forward_in_pieces(self, p: Sequence[Params], x: Array, ctx: Context) -> tuple[Array, ChainBackward, bool]:
+        memory = replace(ctx, layer=ctx.layer + self.stages[0].number)
+        y = memory.buffer("pieces", (len(x), *self.stages[-1].output_shape))
+        backwards = []
+        for piece, rows in _pieces(len(x)):
+            # Without a way back nothing is kept, and all pieces use the same memory.
+            part, backward, _ = self._forward(p, x[rows], replace(ctx, piece=piece if ctx.training else 0))
+            y[rows] = part
+            backwards.append((rows, backward))
+        return y, lambda dy, g: self._backward_in_pieces(backwards, dy, g, memory), True
+
+    def _backward_in_pieces(
+        self, backwards: list[tuple[slice, ChainBackward]], dy: Array, g: Sequence[Params], memory: Context
+    ) -> Array | None:
+        """Gradients of the pieces are added up in the order of rows."""
+        dx = None
+        if memory.wants_input_gradient:
+            dx = memory.buffer("pieces dx", (len(dy), *self.stages[0].input_shape))
+        share = [{name: memory.shared(f"{k}.{name}", view.shape) for name, view in p.items()} for k, p in enumerate(g)]
+        for number, (rows, backward) in enumerate(backwards):
+            part = backward(dy[rows], share if number else g)
+            if dx is not None:
+                dx[rows] = part
+            if number:
+                _add(share, g)
+        return dx
+
+
+def split(stages: Sequence[Stage]) -> tuple[Chain, ...]:
+    """Chains whose rows are all images or sequences, or all vectors: only the former go in pieces."""
+    return tuple(Chain(tuple(run)) for _, run in groupby(stages, lambda stage: len(stage.input_shape) > 1))
+
+
+def _pieces(rows: int) -> Iterator[tuple[int, slice]]:
+    return enumerate(slice(start, start + PIECE) for start in range(0, rows, PIECE))
+
+
+def _backward(backwards: Sequence[tuple[int, Backward]], dy: Array, g: Sequence[Params]) -> Array | None:
+    dx: Array | None = dy
+    for place, backward in reversed(backwards):
+        assert dx is not None, "only the last one that is called may return None"
+        dx = backward(dx, g[place])
+    return dx
+
+
+def _add(share: Sequence[Params], g: Sequence[Params]) -> None:
+    for own, total in zip(share, g, strict=True):
+        for name, view in own.items():
+            np.add(total[name], view, out=total[name])

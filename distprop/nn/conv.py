@@ -1,0 +1,245 @@
+"""Convolution, as products of matrices of patches."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from distprop.errors import ConfigError, ShapeError
+from distprop.nn.arrays import Array, Params, Shape
+from distprop.nn.init import Draw, find_initializer
+from distprop.nn.layer import Backward, Context, Layer
+from distprop.nn.settings import require_whole
+from distprop.nn.window import Settings, Window, as_images, image_shape, pair, plain, require_padding
+
+NARROW = 4  # with so few channels, patches are gathered place by place instead of channel by channel
+
+
+def conv2d(
+    channels: int,
+    kernel: Any = 3,
+    stride: Any = 1,
+    padding: str | int = "same",
+    dilation: Any = 1,
+    groups: int | str = 1,
+    init: str | None = None,
+    bias: bool = True,
+) -> Layer:
+    """Convolution over images (LeCun et al. 1989).   x (N, H, W, C) -> y (N, H', W', channels).
+
+    W (kernel, kernel, C / groups, channels), b (channels,). kernel, stride, dilation: a number or [down, across].
+    padding: same (H' = H / stride, rounded up; an odd value goes behind), valid, or a number of zeros on each side.
+    groups: channels in so many groups that do not see each other, or "depthwise": each by itself. init: as dense.
+    """
+    settings = {
+        "channels": channels,
+        "kernel": plain(kernel),
+        "stride": plain(stride),
+        "padding": padding,
+        "dilation": plain(dilation),
+        "groups": groups,
+        "init": init,
+        "bias": bias,
+    }
+    return _convolution("conv2d", settings, flat=False)
+
+
+def conv1d(
+    channels: int,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: str | int = "same",
+    dilation: int = 1,
+    groups: int | str = 1,
+    init: str | None = None,
+    bias: bool = True,
+) -> Layer:
+    """Convolution over sequences.   x (N, T, C) -> y (N, T', channels).
+
+    W (kernel, C / groups, channels), b (channels,). Settings as of conv2d.
+    """
+    settings = {
+        "channels": channels,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+        "init": init,
+        "bias": bias,
+    }
+    return _convolution("conv1d", settings, flat=True)
+
+
+def _convolution(kind: str, settings: Mapping[str, Any], flat: bool) -> Layer:
+    channels, groups, bias = settings["channels"], settings["groups"], settings["bias"]
+    require_whole(f"{kind}.channels", channels)
+    _require_groups(f"{kind}.groups", groups, channels)
+    sizes = [pair(f"{kind}.{name}", settings[name], flat) for name in ("kernel", "stride", "dilation")]
+    require_padding(f"{kind}.padding", settings["padding"], sizes[0][flat:], sizes[2][flat:])
+    sliding = Settings(sizes[0], sizes[1], sizes[2], settings["padding"], flat)
+
+    def shapes(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
+        image = image_shape(kind, shape, flat)
+        count = _group_count(groups, image[2], channels)
+        out = sliding.window(image).output
+        weights = (*sliding.kernel[flat:], image[2] // count, channels)
+        return (*out[flat:], channels), {"W": weights} | ({"b": (channels,)} if bias else {})
+
+    def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        images = as_images(x, flat)
+        window = sliding.window(images.shape[1:])
+        product = _Product(window, _group_count(groups, images.shape[3], channels), channels)
+        y = ctx.output((len(x), *window.output, channels))
+        product.forward(images, p["W"], y, ctx)
+        if bias:
+            _add_bias(y, p["b"])
+
+        def backward(dy: Array, g: Params) -> Array | None:
+            product.weights(images, dy, g["W"], ctx)
+            if bias:
+                _sum_rows(dy, g["b"], ctx)
+            if not ctx.wants_input_gradient:
+                return None
+            return product.input(images, dy, p["W"], ctx).reshape(x.shape)
+
+        return y.reshape(len(x), *window.output[flat:], channels), backward
+
+    def flops(shape: Shape) -> int:
+        out, parameters = shapes(shape)
+        return 2 * math.prod(out[:-1]) * math.prod(parameters["W"])
+
+    return Layer(kind, settings, shapes, forward, _start(settings["init"]), flops=flops, in_pieces=True)
+
+
+class _Product:
+    """The matrix products of a convolution: patches (M, K) times weights (K, channels), for each group by itself.
+
+    M: images x places; K: taps x channels of a group.
+    """
+
+    def __init__(self, window: Window, groups: int, channels: int) -> None:
+        self.window, self.groups = window, groups
+        width = channels // groups
+        self.columns = [slice(group * width, (group + 1) * width) for group in range(groups)]
+
+    def forward(self, x: Array, weights: Array, y: Array, ctx: Context) -> None:
+        patches, w, out = self._patches(x, ctx), _matrix(weights), _matrix(y)
+        depth = len(w)
+        for group, columns in enumerate(self.columns):
+            own = patches[:, group * depth : (group + 1) * depth]
+            np.matmul(own, w[:, columns], out=out[:, columns])
+
+    def weights(self, x: Array, dy: Array, out: Array, ctx: Context) -> None:
+        """Write the gradient of the weights."""
+        patches, d, w = self._patches(x, ctx), _matrix(dy), _matrix(out)
+        depth = len(w)
+        for group, columns in enumerate(self.columns):
+            own = patches[:, group * depth : (group + 1) * depth]
+            np.matmul(own.T, d[:, columns], out=w[:, columns])
+
+    def input(self, x: Array, dy: Array, weights: Array, ctx: Context) -> Array:
+        """The gradient of x: what each tap of the window had its share in, added up tap by tap."""
+        window, (rows, depth) = self.window, (len(x), x.shape[3] // self.groups)
+        d, w = _matrix(dy), _matrix(weights)
+        dx = ctx.passing("dx", x.shape)
+        padded = ctx.shared("padded", window.padded_shape(x)) if window.pads else dx
+        padded.fill(0)
+        share = ctx.shared("patches", (len(d), x.shape[3]))
+        for number, tap in enumerate(window.taps):
+            for group, columns in enumerate(self.columns):
+                own = w[number * depth : (number + 1) * depth, columns]
+                np.matmul(d[:, columns], own.T, out=share[:, group * depth : (group + 1) * depth])
+            under = window.tap(padded, tap)
+            np.add(under, share.reshape(rows, *window.output, x.shape[3]), out=under)
+        if window.pads:
+            dx[...] = window.interior(padded)
+        return dx
+
+    def _patches(self, x: Array, ctx: Context) -> Array:
+        """The matrix (M, groups K) of what lies under the window at each place, in memory shared by all layers."""
+        window, (rows, channels) = self.window, (len(x), x.shape[3])
+        if len(window.taps) == 1 and not window.pads and window.output == x.shape[1:3]:
+            return x.reshape(-1, channels)
+        padded, places = window.pad(x, ctx), (rows, *window.output)
+        size = math.prod(places), len(window.taps) * channels
+        if channels <= NARROW and self.groups == 1:
+            patches = ctx.shared("patches", (*_kernel(window), channels, *places))
+            for i, j in window.taps:
+                patches[i, j] = window.tap(padded, (i, j)).transpose(3, 0, 1, 2)
+            return patches.reshape(size[1], size[0]).T
+        patches = ctx.shared("patches", (*places, self.groups, *_kernel(window), channels // self.groups))
+        if self.groups == 1 and window.across.dilation == 1:
+            _gather_runs(window, padded, patches)
+        else:
+            for i, j in window.taps:
+                under = window.tap(padded, (i, j))
+                patches[:, :, :, :, i, j] = under.reshape(patches.shape[:4] + patches.shape[6:])
+        return patches.reshape(size)
+
+
+def _gather_runs(window: Window, padded: Array, patches: Array) -> None:
+    """What lies side by side under the window is copied as one run."""
+    rows, height, width, _, _, across, channels = patches.shape
+    strides = padded.strides
+    steps = strides[0], strides[1] * window.down.stride, strides[2] * window.across.stride, strides[3]
+    for i in range(window.down.kernel):
+        top = padded[:, i * window.down.dilation :]
+        runs = as_strided(top, (rows, height, width, across * channels), steps, writeable=False)
+        patches[:, :, :, 0, i].reshape(runs.shape, copy=False)[...] = runs
+
+
+def _start(init: str | None) -> Callable[[Params, Mapping[str, Draw]], None]:
+    fill = find_initializer(init)
+
+    def start(p: Params, draws: Mapping[str, Draw]) -> None:
+        fill(p["W"], draws["W"])
+        if "b" in p:
+            p["b"][...] = 0.0
+
+    return start
+
+
+def _kernel(window: Window) -> tuple[int, int]:
+    return window.down.kernel, window.across.kernel
+
+
+def _matrix(values: Array) -> Array:
+    return values.reshape(-1, values.shape[-1])
+
+
+def _add_bias(y: Array, bias: Array) -> None:
+    """Add bias (channels,) to y (N, H, W, channels), a row of an image at a time: long runs are faster."""
+    width = y.shape[2]
+    lines = y.reshape(-1, width * len(bias))
+    np.add(lines, np.tile(bias, width), out=lines)
+
+
+def _sum_rows(dy: Array, out: Array, ctx: Context) -> None:
+    """Write the sum of dy over all but its last axis; a product with ones is faster than a sum over rows."""
+    d = _matrix(dy)
+    ones = ctx.shared("ones", (len(d),))
+    ones.fill(1)
+    np.matmul(ones, d, out=out)
+
+
+def _require_groups(name: str, groups: Any, channels: int) -> None:
+    if groups == "depthwise":
+        return
+    require_whole(name, groups)
+    if channels % groups:
+        raise ConfigError(f"`{name}` is {groups}", f"{channels} channels do not divide by it", f"write {name}: 1")
+
+
+def _group_count(groups: int | str, channels_in: int, channels: int) -> int:
+    """How many groups. Raises ShapeError where the input's channels do not divide by it."""
+    count = channels_in if groups == "depthwise" else int(groups)
+    if channels_in % count or channels % count:
+        raise ShapeError(
+            f"rows with {channels_in} channels do not fit",
+            f"{channels_in} channels in and {channels} out do not divide by {count} groups",
+            "choose numbers of channels that divide by groups",
+        )
+    return count

@@ -1,0 +1,164 @@
+"""Pooling: the largest value or the mean under a window, channel by channel."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from distprop.errors import ShapeError
+from distprop.nn.arrays import Array, Params, Shape
+from distprop.nn.layer import Backward, Context, Layer
+from distprop.nn.window import Settings, Window, as_images, image_shape, pair, plain, require_padding
+
+Share = Callable[[int, Array, Array], None]
+"""(number, dy, out): writes what that tap gets of dy (N, H', W', C). Once for each tap, last one first."""
+Pool = Callable[[Window, Array, Array, Context], Share]
+"""(window, x (N, H, W, C), y (N, H', W', C), context): writes y, and gives the way back."""
+
+
+def max_pool2d(size: Any = 2, stride: Any = None, padding: str | int = "valid") -> Layer:
+    """The largest value under a window.   x (N, H, W, C) -> y (N, H', W', C). Of equal ones the first counts.
+
+    size, stride: a number or [down, across]; stride None: as size. padding: as conv2d's; it is never the largest.
+    """
+    return _pool("max_pool2d", _settings(size, stride, padding), False, _largest)
+
+
+def max_pool1d(size: int = 2, stride: int | None = None, padding: str | int = "valid") -> Layer:
+    """The largest value under a window.   x (N, T, C) -> y (N, T', C). Settings as of max_pool2d."""
+    return _pool("max_pool1d", _settings(size, stride, padding), True, _largest)
+
+
+def average_pool2d(size: Any = 2, stride: Any = None, padding: str | int = "valid") -> Layer:
+    """The mean under a window.   x (N, H, W, C) -> y (N, H', W', C). Padding does not count in a mean.
+
+    size, stride: a number or [down, across]; stride None: as size. padding: as conv2d's.
+    """
+    return _pool("average_pool2d", _settings(size, stride, padding), False, _mean)
+
+
+def average_pool1d(size: int = 2, stride: int | None = None, padding: str | int = "valid") -> Layer:
+    """The mean under a window.   x (N, T, C) -> y (N, T', C). Settings as of average_pool2d."""
+    return _pool("average_pool1d", _settings(size, stride, padding), True, _mean)
+
+
+def global_average_pool() -> Layer:
+    """The mean of each channel.   x (N, H, W, C) or (N, T, C) -> y (N, C)."""
+
+    def shapes(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
+        if len(shape) < 2:
+            raise ShapeError(
+                f"rows of shape {shape} do not fit",
+                "global_average_pool takes rows of shape (H, W, C) or (T, C), channels last",
+                "leave it out",
+            )
+        return shape[-1:], {}
+
+    def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:  # noqa: ARG001 - has no parameters
+        places = x.reshape(len(x), math.prod(x.shape[1:-1]), x.shape[-1])
+        y = np.mean(places, axis=1, out=ctx.buffer("y", (len(x), x.shape[-1])))
+        shape, count = x.shape, places.shape[1]
+
+        def backward(dy: Array, g: Params) -> Array:  # noqa: ARG001
+            dx = ctx.passing("dx", shape)
+            dx.reshape(len(dx), count, shape[-1])[...] = np.divide(dy, count, out=dy)[:, None]
+            return dx
+
+        return y, backward
+
+    return Layer("global_average_pool", {}, shapes, forward, forgets=True)
+
+
+def _settings(size: Any, stride: Any, padding: str | int) -> dict[str, Any]:
+    return {"size": plain(size), "stride": plain(stride), "padding": padding}
+
+
+def _pool(kind: str, settings: Mapping[str, Any], flat: bool, pool: Pool) -> Layer:
+    size = pair(f"{kind}.size", settings["size"], flat)
+    stride = size if settings["stride"] is None else pair(f"{kind}.stride", settings["stride"], flat)
+    require_padding(f"{kind}.padding", settings["padding"], size[flat:], (1, 1)[flat:])
+    sliding = Settings(size, stride, (1, 1), settings["padding"], flat)
+
+    def shapes(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
+        image = image_shape(kind, shape, flat)
+        return (*sliding.window(image).output[flat:], shape[-1]), {}
+
+    def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:  # noqa: ARG001 - has no parameters
+        images, shape = as_images(x, flat), x.shape
+        window = sliding.window(images.shape[1:])
+        y = ctx.buffer("y", (len(x), *window.output, shape[-1]))
+        share = pool(window, images, y, ctx)
+
+        def backward(dy: Array, g: Params) -> Array:  # noqa: ARG001
+            dx = ctx.passing("dx", images.shape)
+            _scatter(window, dy.reshape(y.shape), dx, share, ctx)
+            return dx.reshape(shape)
+
+        return y.reshape(len(x), *window.output[flat:], shape[-1]), backward
+
+    return Layer(kind, settings, shapes, forward, forgets=True, in_pieces=True)
+
+
+def _largest(window: Window, x: Array, y: Array, ctx: Context) -> Share:
+    padded = window.pad(x, ctx, -math.inf)
+    under = [window.tap(padded, tap) for tap in window.taps]
+    beats = ctx.buffer("beats", (len(under), *y.shape), np.bool_)  # this tap is larger than all before it
+    np.copyto(y, under[0])
+    for number in range(1, len(under)):
+        if ctx.training:
+            np.greater(under[number], y, out=beats[number])
+        np.maximum(y, under[number], out=y)
+
+    def share(number: int, dy: Array, out: Array) -> None:
+        open_ = ctx.shared("open", y.shape, np.bool_)  # no later tap was the largest
+        if number == len(under) - 1:
+            open_.fill(True)
+        if number == 0:
+            np.multiply(dy, open_, out=out)
+            return
+        wins = np.logical_and(beats[number], open_, out=beats[number])
+        np.logical_xor(open_, wins, out=open_)
+        np.multiply(dy, wins, out=out)
+
+    return share
+
+
+def _mean(window: Window, x: Array, y: Array, ctx: Context) -> Share:
+    padded = window.pad(x, ctx)
+    y.fill(0)
+    for tap in window.taps:
+        np.add(y, window.tap(padded, tap), out=y)
+    part = _parts(window).astype(ctx.dtype)
+    np.multiply(y, part, out=y)
+    return lambda number, dy, out: np.multiply(dy, part, out=out)  # noqa: ARG005 - the same for each tap
+
+
+def _parts(window: Window) -> Array:
+    """1 / (values under the window that are no padding) at each place, (H', W', 1)."""
+    counts = []
+    for axis in (window.down, window.across):
+        seen = np.zeros(axis.out)
+        for tap in range(axis.kernel):
+            seen[slice(*axis.inside(tap))] += 1
+        counts.append(seen)
+    return np.asarray(1.0 / np.outer(*counts)[..., None])
+
+
+def _scatter(window: Window, dy: Array, dx: Array, share: Share, ctx: Context) -> None:
+    """Write dx: each tap's share of dy where the tap was, added up where windows overlap."""
+    taps = list(enumerate(window.taps))[::-1]
+    if window.tiles:
+        dx[:, window.down.covered :] = 0
+        dx[:, :, window.across.covered :] = 0
+        for number, tap in taps:
+            share(number, dy, window.tap(dx, tap))
+        return
+    padded = ctx.shared("padded", window.padded_shape(dx))
+    padded.fill(0)
+    part = ctx.shared("share", dy.shape)
+    for number, tap in taps:
+        share(number, dy, part)
+        under = window.tap(padded, tap)
+        np.add(under, part, out=under)
+    dx[...] = window.interior(padded)
