@@ -1,5 +1,6 @@
 """A server's hands: reduces its slices, runs the optimizer on them, keeps two versions of weights and state."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,22 @@ NOTHING: Sums = np.empty(0)
 RUNS_A_THREAD = 4
 """Runs that are worth waking a thread for."""
 
+
+class Scratch(threading.local):
+    """Each thread's memory for runs, kept: a steady step allocates nothing large."""
+
+    def __init__(self) -> None:
+        self._kept: list[Vector] = []
+
+    def at(self, depth: int, size: int) -> Vector:
+        """Uninitialized values, (size,); others than those of any other depth."""
+        while len(self._kept) <= depth:
+            self._kept.append(np.empty(0, np.float32))
+        if self._kept[depth].size < size:
+            self._kept[depth] = np.empty(size, np.float32)
+        return self._kept[depth][:size]
+
+
 Later = Callable[[Callable[[], Any]], Any]
 """Runs a slow job: at once, giving its answer, or in the background, handing the answer over when it is there."""
 
@@ -48,6 +65,7 @@ class Keeper:
         self._slices: tuple[range, ...] = ()
         self._mine: Slice | None = None
         self._threads = Threads(threads)
+        self._scratch = Scratch()
         self._tail_of_round: Tail = NOTHING
 
     def attach(self, worker: int, slots: Any) -> None:
@@ -97,19 +115,21 @@ class Keeper:
         self._add(total, span, slice(0, gradient.size), gradient)
         return Arrived(gradient, self._tail(total).copy())
 
-    def _add(self, total: Any, span: slice, run: slice, out: Vector) -> None:
+    def _add(self, total: Any, span: slice, run: slice, out: Vector, depth: int = 1) -> None:
         """Write the values of `run`, counted within `span`, of a sum into out. The first sum copies nothing."""
         if not isinstance(total, tuple):
             np.copyto(out, self._gradient(total, span)[run])
             return
-        np.add(self._values(total[0], span, run, out), self._values(total[1], span, run, None), out=out)
+        left = self._values(total[0], span, run, out, depth)
+        right = self._values(total[1], span, run, None, depth)
+        np.add(left, right, out=out)
 
-    def _values(self, total: Any, span: slice, run: slice, room: Vector | None) -> Vector:
-        """The values of `run` of a sum: where they lie, or added up in `room` or in memory of their own."""
+    def _values(self, total: Any, span: slice, run: slice, room: Vector | None, depth: int) -> Vector:
+        """The values of `run` of a sum: where they lie, or added up in `room` or scratch: one a level of the tree."""
         if not isinstance(total, tuple):
             return self._gradient(total, span)[run]
-        out = np.empty(run.stop - run.start, np.float32) if room is None else room
-        self._add(total, span, run, out)
+        out = self._scratch.at(depth, run.stop - run.start) if room is None else room
+        self._add(total, span, run, out, depth + 1)
         return out
 
     # ---- effects ----------------------------------------------------------------------------------------------------
@@ -153,7 +173,7 @@ class Keeper:
         step, share = self._step(effect), 1.0 / self._tail_of_round[WEIGHT]
 
         def make(run: Run) -> Sums:
-            gradient = np.empty(run.size, np.float32)
+            gradient = self._scratch.at(0, run.size)
             sums = self._mean(effect.total, share, run, gradient)
             step(run, gradient)
             return sums
