@@ -88,12 +88,12 @@ class Case:
 
 
 _CONVOLUTIONS: tuple[Any, ...] = (
-    {"conv": {"channels": 16, "size": 3}},
+    {"conv2d": 16},
     "relu",
-    "max_pool",
-    {"conv": {"channels": 32, "size": 3}},
+    "max_pool2d",
+    {"conv2d": 32},
     "relu",
-    "max_pool",
+    "max_pool2d",
     "flatten",
     {"dense": 10},
 )

@@ -1,4 +1,4 @@
-"""PyTorch DistributedDataParallel over gloo, at its best: fused Adam, gradients as views of the buckets, one thread."""
+"""PyTorch DDP over gloo, at its best: fused Adam, gradients as views of buckets, a static graph, one thread."""
 
 import socket
 import time
@@ -84,7 +84,8 @@ def join(rank: int, workers: int, port: int) -> tuple[Any, Any]:
 
 def parallel(model: Any) -> Any:
     """The model, with gradients that are averaged over the group."""
-    return import_module("torch.nn.parallel").DistributedDataParallel(model, gradient_as_bucket_view=True)
+    kind: Any = import_module("torch.nn.parallel").DistributedDataParallel
+    return kind(model, gradient_as_bucket_view=True, static_graph=True)
 
 
 def _block(torch: Any, distributed: Any, case: Case, batch: Any, asked: Block) -> tuple[list[float], list[float]]:
