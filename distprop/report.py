@@ -27,6 +27,7 @@ class Result:
     address_source: str = ""  # where the Ray address came from: "flag", "config", "RAY_ADDRESS", "embedded", "inline"
     checkpoint: str | None = None  # the newest whole one
     spooled: int = 0  # records that MLflow has not acknowledged: `distprop sync` sends them
+    spool: str | None = None  # where they wait
     time_shares: Mapping[str, float] = field(default_factory=dict)  # of the workers' time; with `profile` only
 
     def plain(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Kept:
     model_uri: str | None = None
     tracking_uri: str | None = None
     spooled: int = 0
+    spool: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Recording:
         if self.tracker is None:
             return Kept()
         summary = self.tracker.close()
-        return Kept(self.tracker.run_id, self.tracker.model_uri, self.tracker.uri, summary.spooled)
+        waits = str(self.tracker.spool_path) if summary.spooled else None
+        return Kept(self.tracker.run_id, self.tracker.model_uri, self.tracker.uri, summary.spooled, waits)
 
 
 def preflight(job: Job) -> None:

@@ -47,6 +47,7 @@ def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept,
         address_source=placement.source,
         checkpoint=newest.path if newest else None,
         spooled=kept.spooled,
+        spool=kept.spool,
         time_shares=outcome.timeline.shares(),
     )
 

@@ -23,11 +23,6 @@ LIMIT = 100.0  # seconds that a command may take
 FOREIGN = ("RAY_", "MLFLOW_", "DISTPROP_")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """These tests take seconds each, and can be left out by a mark of their own."""
-    config.addinivalue_line("markers", "scenario: gives commands in processes of their own")
-
-
 @dataclass(frozen=True)
 class Ended:
     """A command that has ended."""
