@@ -12,6 +12,7 @@ from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.settings import require_whole
+from distprop.nn.sums import as_matrix, sum_rows
 from distprop.nn.window import Settings, Window, as_images, image_shape, pair, plain, require_padding
 
 NARROW = 4  # with so few channels, patches are gathered place by place instead of channel by channel
@@ -100,7 +101,7 @@ def _convolution(kind: str, settings: Mapping[str, Any], flat: bool) -> Layer:
         def backward(dy: Array, g: Params) -> Array | None:
             product.weights(images, dy, g["W"], ctx)
             if bias:
-                _sum_rows(dy, g["b"], ctx)
+                sum_rows(dy, g["b"], ctx)
             if not ctx.wants_input_gradient:
                 return None
             return product.input(images, dy, p["W"], ctx).reshape(x.shape)
@@ -126,7 +127,7 @@ class _Product:
         self.columns = [slice(group * width, (group + 1) * width) for group in range(groups)]
 
     def forward(self, x: Array, weights: Array, y: Array, ctx: Context) -> None:
-        patches, w, out = self._patches(x, ctx), _matrix(weights), _matrix(y)
+        patches, w, out = self._patches(x, ctx), as_matrix(weights), as_matrix(y)
         depth = len(w)
         for group, columns in enumerate(self.columns):
             own = patches[:, group * depth : (group + 1) * depth]
@@ -134,7 +135,7 @@ class _Product:
 
     def weights(self, x: Array, dy: Array, out: Array, ctx: Context) -> None:
         """Write the gradient of the weights."""
-        patches, d, w = self._patches(x, ctx), _matrix(dy), _matrix(out)
+        patches, d, w = self._patches(x, ctx), as_matrix(dy), as_matrix(out)
         depth = len(w)
         for group, columns in enumerate(self.columns):
             own = patches[:, group * depth : (group + 1) * depth]
@@ -143,7 +144,7 @@ class _Product:
     def input(self, x: Array, dy: Array, weights: Array, ctx: Context) -> Array:
         """The gradient of x: what each tap of the window had its share in, added up tap by tap."""
         window, (rows, depth) = self.window, (len(x), x.shape[3] // self.groups)
-        d, w = _matrix(dy), _matrix(weights)
+        d, w = as_matrix(dy), as_matrix(weights)
         dx = ctx.passing("dx", x.shape)
         padded = ctx.shared("padded", window.padded_shape(x)) if window.pads else dx
         padded.fill(0)
@@ -206,23 +207,11 @@ def _kernel(window: Window) -> tuple[int, int]:
     return window.down.kernel, window.across.kernel
 
 
-def _matrix(values: Array) -> Array:
-    return values.reshape(-1, values.shape[-1])
-
-
 def _add_bias(y: Array, bias: Array) -> None:
     """Add bias (channels,) to y (N, H, W, channels), a row of an image at a time: long runs are faster."""
     width = y.shape[2]
     lines = y.reshape(-1, width * len(bias))
     np.add(lines, np.tile(bias, width), out=lines)
-
-
-def _sum_rows(dy: Array, out: Array, ctx: Context) -> None:
-    """Write the sum of dy over all but its last axis; a product with ones is faster than a sum over rows."""
-    d = _matrix(dy)
-    ones = ctx.shared("ones", (len(d),))
-    ones.fill(1)
-    np.matmul(ones, d, out=out)
 
 
 def _require_groups(name: str, groups: Any, channels: int) -> None:

@@ -117,3 +117,8 @@ class Layer(NamedTuple):
 def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
     """The shapes of a layer that keeps its input's shape and has no parameters."""
     return shape, {}
+
+
+def spec_of(layer: Layer) -> dict[str, Any]:
+    """The spec that makes this layer again; plain values, as JSON and YAML have them."""
+    return {layer.kind: dict(layer.settings)}

@@ -6,11 +6,14 @@ from typing import Any
 
 from distprop.errors import ConfigError
 from distprop.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from distprop.nn.containers import repeat, residual, sequence
 from distprop.nn.conv import conv1d, conv2d
 from distprop.nn.dense import dense
 from distprop.nn.dropout import dropout
 from distprop.nn.flatten import flatten
-from distprop.nn.layer import Layer
+from distprop.nn.layer import Layer, spec_of
+from distprop.nn.normalize import group_norm, layer_norm, rms_norm
+from distprop.nn.parallel import parallel
 from distprop.nn.pool import average_pool1d, average_pool2d, global_average_pool, max_pool1d, max_pool2d
 from distprop.nn.reshape import reshape
 from distprop.nn.softmax import softmax
@@ -40,6 +43,13 @@ LAYERS: Mapping[str, Callable[..., Layer]] = {
     "average_pool2d": average_pool2d,
     "average_pool1d": average_pool1d,
     "global_average_pool": global_average_pool,
+    "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "group_norm": group_norm,
+    "sequence": sequence,
+    "repeat": repeat,
+    "residual": residual,
+    "parallel": parallel,
 }
 
 
@@ -50,12 +60,16 @@ def build_layer(spec: LayerSpec) -> Layer:
     kind, settings = _named(spec)
     if kind not in LAYERS:
         raise ConfigError(f"unknown layer {kind!r}", f"there are: {', '.join(LAYERS)}", suggest_name(kind, LAYERS))
-    return LAYERS[kind](**_arguments(kind, settings))
+    arguments = _arguments(kind, settings)
+    if "layers" in arguments:
+        arguments["layers"] = _build_all(arguments["layers"], kind)
+    if "branches" in arguments:
+        branches = _listed(arguments["branches"], kind)
+        arguments["branches"] = [_build_all(branch, kind) for branch in branches]
+    return LAYERS[kind](**arguments)
 
 
-def layer_spec(layer: Layer) -> dict[str, Any]:
-    """The spec that makes this layer again; plain values, as JSON and YAML have them."""
-    return {layer.kind: dict(layer.settings)}
+layer_spec = spec_of
 
 
 def _named(spec: str | Mapping[str, Any]) -> tuple[str, Any]:
@@ -69,6 +83,20 @@ def _named(spec: str | Mapping[str, Any]) -> tuple[str, Any]:
         "a layer is a name, or one name with its settings",
         'write "relu", or {"dense": {"width": 128}}',
     )
+
+
+def _build_all(specs: Any, kind: str) -> list[Layer]:
+    return [build_layer(spec) for spec in _listed(specs, kind)]
+
+
+def _listed(value: Any, kind: str) -> list[Any]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ConfigError(
+            f"{value!r} is no list of layers",
+            f"layer {kind} is made of others, at least one",
+            "write them as the model's: a list",
+        )
+    return list(value)
 
 
 def _arguments(kind: str, settings: Any) -> dict[str, Any]:

@@ -45,12 +45,13 @@ def _place(index: int, number: int, layer: Layer, shape: Shape, after: Sequence[
     except ShapeError as error:
         raise ShapeError(f"layer {index}.{layer.kind}: {error.what}", error.why, error.fix) from None
     names, shapes = tuple(parameters), tuple(parameters.values())
-    return Stage(index, layer, shape, output_shape, names, shapes, _rectified(after), number)
+    return Stage(index, layer, shape, output_shape, names, shapes, is_rectified(after), number)
 
 
 TRANSPARENT = ("dropout", "flatten", "reshape", "max_pool2d", "max_pool1d", "layer_norm", "rms_norm", "group_norm")
 """Layers through which one sees the activation behind."""
 
 
-def _rectified(after: Sequence[Layer]) -> bool:
+def is_rectified(after: Sequence[Layer]) -> bool:
+    """Whether the activation that follows cuts off about half of its inputs."""
     return next((layer.rectifies for layer in after if layer.kind not in TRANSPARENT), False)

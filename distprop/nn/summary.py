@@ -31,11 +31,12 @@ def _line(stage: Stage, first_trained: int) -> LayerSummary:
     forward = stage.layer.flops(stage.input_shape)
     # Going back, a layer does its forward's work once for its input and once for its parameters.
     times = 1 + (stage.index > first_trained) + bool(stage.parameters)
+    views = stage.layer.kind in ("flatten", "reshape")
     return LayerSummary(
         name=stage.name,
         kind=stage.layer.kind,
         output_shape=stage.output_shape,
         parameters=sum(math.prod(shape) for shape in stage.parameter_shapes),
         flops_per_row=forward * times,
-        activation_bytes_per_row=0 if stage.layer.kind == "flatten" else BYTES * math.prod(stage.output_shape),
+        activation_bytes_per_row=0 if views else BYTES * math.prod(stage.output_shape),
     )

@@ -16,9 +16,13 @@ class LayerCase(NamedTuple):
     kind: str
     spec: Any
     input_shapes: tuple[tuple[int, ...], ...]
+    last: tuple[int, ...] = tuple(range(1, 7))
+    """Numbers of features or channels that fit."""
 
 
 ANY = ((7,), (3, 4), (2, 3, 2))
+
+BRANCHES = [["tanh", {"dense": 3}], [{"dense": 3}, "sigmoid"], ["silu", {"dense": 3}, "elu"]]
 
 LAYER_CASES = (
     LayerCase("dense", {"dense": 5}, ((7,), (1,))),
@@ -42,9 +46,11 @@ LAYER_CASES = (
     ),
     LayerCase("conv2d", {"conv2d": {"channels": 2, "kernel": 1, "bias": False}}, ((3, 2, 5),)),
     LayerCase("conv2d", {"conv2d": {"channels": 2, "dilation": [2, 1], "padding": "valid"}}, ((6, 4, 5), (5, 3, 2))),
-    LayerCase("conv2d", {"conv2d": {"channels": 12, "groups": "depthwise"}}, ((3, 4, 6), (4, 2, 1))),
+    LayerCase("conv2d", {"conv2d": {"channels": 12, "groups": "depthwise"}}, ((3, 4, 6), (4, 2, 1)), (1, 2, 3, 4)),
     LayerCase("conv1d", {"conv1d": {"channels": 3, "kernel": 4, "stride": 2}}, ((9, 2), (3, 6))),
-    LayerCase("conv1d", {"conv1d": {"channels": 4, "groups": 2, "dilation": 2, "padding": 2}}, ((9, 4), (3, 6))),
+    LayerCase(
+        "conv1d", {"conv1d": {"channels": 4, "groups": 2, "dilation": 2, "padding": 2}}, ((9, 4), (3, 6)), (2, 4)
+    ),
     LayerCase("max_pool2d", "max_pool2d", ((4, 6, 2), (5, 3, 1))),
     LayerCase("max_pool2d", {"max_pool2d": {"size": 3, "stride": [2, 1], "padding": "same"}}, ((4, 6, 2), (1, 1, 1))),
     LayerCase("max_pool1d", {"max_pool1d": 3}, ((9, 2), (4, 1))),
@@ -52,6 +58,18 @@ LAYER_CASES = (
     LayerCase("average_pool2d", {"average_pool2d": {"size": 3, "stride": 2, "padding": 1}}, ((4, 6, 2), (1, 1, 1))),
     LayerCase("average_pool1d", {"average_pool1d": {"size": 3, "stride": 1, "padding": "same"}}, ((9, 2), (1, 1))),
     LayerCase("global_average_pool", "global_average_pool", ((4, 3), (2, 3, 2))),
+    LayerCase("layer_norm", {"layer_norm": 0.1}, ((7,), (2, 3, 2))),
+    LayerCase("rms_norm", {"rms_norm": {"eps": 0.1}}, ((7,), (2, 3, 2))),
+    LayerCase("group_norm", {"group_norm": {"groups": 2, "eps": 0.1}}, ((6,), (2, 3, 4)), (2, 4, 6)),
+    LayerCase("sequence", {"sequence": [{"dense": 4}, "tanh", {"dense": 3}, "relu"]}, ((5,), (1,))),
+    LayerCase("repeat", {"repeat": {"times": 3, "layers": [{"dense": 4}, "silu"]}}, ((5,), (1,))),
+    LayerCase(
+        "residual", {"residual": [{"conv1d": 2}, "gelu", {"dropout": 0.2}, {"conv1d": 2}]}, ((5, 2), (1, 2)), (2,)
+    ),
+    LayerCase("residual", {"residual": ["tanh", {"residual": ["sigmoid", "softplus"]}]}, ((4,), (3, 4))),
+    LayerCase("parallel", {"parallel": {"branches": BRANCHES}}, ((5,), (1,))),
+    LayerCase("parallel", {"parallel": {"branches": BRANCHES, "join": "multiply"}}, ((5,), (1,))),
+    LayerCase("parallel", {"parallel": {"branches": [["flatten"], *BRANCHES], "join": "concat"}}, ((5,), (1,))),
 )
 
 DEEP: list[Any] = [

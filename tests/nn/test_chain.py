@@ -29,6 +29,17 @@ IMAGES = [
     "relu",
     {"dense": 3},
 ]
+DROPPING = [{"conv2d": 4}, {"dropout": 0.3}, "relu", "max_pool2d", {"dropout": 0.3}, "flatten", {"dense": 3}]
+BLOCKS = [
+    {"conv2d": 4},
+    {"group_norm": 2},
+    {"residual": [{"conv2d": 4}, "relu", {"dropout": 0.2}, "layer_norm", {"conv2d": 4}]},
+    {"parallel": {"branches": [[{"conv2d": 2}, "max_pool2d"], ["average_pool2d", "rms_norm"]], "join": "concat"}},
+    {"sequence": [{"conv2d": 5}, "relu", "max_pool2d"]},
+    "global_average_pool",
+    {"repeat": {"times": 2, "layers": [{"residual": [{"dense": 5}, "tanh"]}]}},
+    {"dense": 3},
+]
 SHAPE = (9, 8, 2)
 
 
@@ -63,9 +74,17 @@ def apart(network: Network, flat, x, dy):
     return y, g, dy
 
 
+def without_dropout(layers):
+    return [
+        {"residual": [one for one in layer["residual"] if one != {"dropout": 0.2}]} if "residual" in layer else layer
+        for layer in layers
+    ]
+
+
 @pytest.mark.parametrize("rows", [1, PIECE, PIECE + 1, 3 * PIECE])
-def test_pieces_and_the_order_of_layers_change_no_value(rows):
-    network = build_network(IMAGES, SHAPE)
+@pytest.mark.parametrize("layers", [IMAGES, without_dropout(BLOCKS)])
+def test_pieces_and_the_order_of_layers_change_no_value(layers, rows):
+    network = build_network(layers, SHAPE)
     flat, x, dy = weights_of(network, np.float64), images(rows, dtype=np.float64), rng(1).normal(size=(rows, 3))
     expected = apart(network, flat, x, dy)
     y, backward = network.forward(flat, x, Pass(Workspace(), True, Place(9), input_gradient=True))
@@ -81,10 +100,7 @@ def test_gradients_belong_to_the_loss():
     assert check_network(network, LOSSES["softmax_cross_entropy"], x, y, rng(2)) < 1e-6
 
 
-DROPPING = [{"conv2d": 4}, {"dropout": 0.3}, "relu", "max_pool2d", {"dropout": 0.3}, "flatten", {"dense": 3}]
-
-
-@pytest.mark.parametrize("layers", [IMAGES, DROPPING])
+@pytest.mark.parametrize("layers", [IMAGES, DROPPING, BLOCKS])
 def test_what_was_computed_before_changes_no_bit(layers):
     used = leaf(layers)
     for step, rows in enumerate((40, 3, 50)):

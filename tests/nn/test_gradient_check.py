@@ -12,6 +12,12 @@ from distprop.nn.network import build_network
 from tests.nn.cases import DEEP, rng
 
 ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid", "softplus", "softmax", {"dropout": 0.3}]
+BLOCKS = [
+    {"layer_norm": 0.1},
+    {"residual": ["tanh", {"rms_norm": 0.1}]},
+    {"sequence": ["silu", {"dropout": 0.1}]},
+    {"parallel": {"branches": [["tanh"], [{"dense": 2}, "relu"]], "join": "concat"}},
+]
 
 
 def targets(loss: str, rows: int, width: int) -> np.ndarray:
@@ -23,7 +29,7 @@ def targets(loss: str, rows: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("loss", LOSSES)
 @settings(max_examples=8, deadline=None)
 @given(
-    hidden=st.lists(st.tuples(st.integers(1, 8), st.sampled_from(ACTIVATIONS)), max_size=3),
+    hidden=st.lists(st.tuples(st.integers(1, 8), st.sampled_from(ACTIVATIONS + BLOCKS)), max_size=3),
     rows=st.integers(1, 6),
     seed=st.integers(0, 2**16),
 )

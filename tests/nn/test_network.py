@@ -16,6 +16,14 @@ from distprop.nn.network import Pass, build_network
 from distprop.nn.workspace import Workspace
 from tests.nn.cases import DEEP, rng, weights_of
 
+KINDS = ["relu", "tanh", "gelu", "silu", "elu", {"dropout": 0.5}, "flatten", {"dense": 5}, "layer_norm"]
+CONTAINERS = [
+    {"sequence": ["flatten"]},
+    {"sequence": [{"dropout": 0.5}, "relu"]},
+    {"residual": ["relu", {"dense": 5}]},
+    {"parallel": {"branches": [["relu", {"dropout": 0.5}], ["flatten"], [{"dense": 5}]], "join": "multiply"}},
+]
+
 
 def test_views_are_named_by_layer_kind_and_parameter():
     network = build_network([{"dense": 3}, "relu", {"dense": {"width": 2, "bias": False}}], (4,))
@@ -62,7 +70,20 @@ def test_the_callers_rows_are_not_written(layers, training):
 @settings(max_examples=15, deadline=None)
 @given(
     layers=st.lists(
-        st.sampled_from(["relu", "tanh", "gelu", "silu", "elu", {"dropout": 0.5}, "flatten", {"dense": 5}]),
+        st.sampled_from(
+            [
+                "relu",
+                "tanh",
+                "gelu",
+                "silu",
+                "elu",
+                {"dropout": 0.5},
+                "flatten",
+                {"dense": 5},
+                "layer_norm",
+                *CONTAINERS,
+            ]
+        ),
         min_size=1,
         max_size=7,
     ),

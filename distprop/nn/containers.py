@@ -1,0 +1,154 @@
+"""Layers made of layers in a row: one block, a block that is repeated, a way around.
+
+A parameter's name within a container is that within a network: "0.dense.W".
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from distprop.errors import ShapeError
+from distprop.nn.arrays import Array, Params, Shape
+from distprop.nn.chain import Chain
+from distprop.nn.init import Draw
+from distprop.nn.layer import Backward, Context, Forward, Layer, spec_of
+from distprop.nn.settings import require_whole
+from distprop.nn.stage import is_rectified, place_all
+
+Shapes = tuple[Shape, dict[str, Shape]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers in a row within a container; `prefix` is in front of their parameters' names.
+
+    number: how many layers of the container come before its first.
+    """
+
+    layers: tuple[Layer, ...]
+    prefix: str = ""
+    number: int = 0
+
+    @cached_property
+    def inside(self) -> int:
+        """Layers, with those inside of them."""
+        return sum(1 + layer.inside for layer in self.layers)
+
+    def chain(self, shape: Shape) -> Chain:
+        """The layers over rows of `shape`. Raises ShapeError."""
+        if shape not in self._chains:
+            self._chains[shape] = Chain(place_all(self.layers, shape))
+        return self._chains[shape]
+
+    @cached_property
+    def _chains(self) -> dict[Shape, Chain]:
+        return {}
+
+    def shapes(self, shape: Shape) -> Shapes:
+        """As a layer's."""
+        stages = self.chain(shape).stages
+        parameters = {
+            f"{self.prefix}{stage.name}.{name}": of
+            for stage in stages
+            for name, of in zip(stage.parameters, stage.parameter_shapes, strict=True)
+        }
+        return stages[-1].output_shape, parameters
+
+    def flops(self, shape: Shape) -> int:
+        """As a layer's."""
+        return sum(stage.layer.flops(stage.input_shape) for stage in self.chain(shape).stages)
+
+    def lend(self, p: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What a container has by parameter, as each of these layers has it."""
+        starts = [f"{self.prefix}{index}.{layer.kind}." for index, layer in enumerate(self.layers)]
+        return [{name.removeprefix(start): p[name] for name in p if name.startswith(start)} for start in starts]
+
+    def init(self, p: Params, draws: Mapping[str, Draw]) -> None:
+        """As a layer's."""
+        lent = zip(self.layers, self.lend(p), self.lend(draws), strict=True)
+        for index, (layer, own, given) in enumerate(lent):
+            rectified = is_rectified(self.layers[index + 1 :])
+            layer.init(own, {name: replace(draw, rectified=rectified) for name, draw in given.items()})
+
+    def forward(self, p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """As a layer's."""
+        chain = self.chain(x.shape[1:])
+        inner = replace(ctx, layer=ctx.layer + 1 + self.number)
+        y, backward, _ = chain.forward(self.lend(p), x, inner)
+        return y, lambda dy, g: backward(dy, self.lend(g))
+
+
+def sequence(layers: Sequence[Layer]) -> Layer:
+    """Layers in a row, as one."""
+    return _in_a_row("sequence", {"layers": specs(layers)}, layers)
+
+
+def repeat(times: int, layers: Sequence[Layer]) -> Layer:
+    """The same layers `times` times in a row, each time with parameters of their own."""
+    require_whole("repeat.times", times)
+    return _in_a_row("repeat", {"times": times, "layers": specs(layers)}, [*layers] * times)
+
+
+def residual(layers: Sequence[Layer]) -> Layer:
+    """Give x + f(x), f being layers in a row that keep the shape (He et al. 2016, arXiv:1512.03385)."""
+    block = Block(tuple(layers))
+
+    def shapes(shape: Shape) -> Shapes:
+        out, parameters = block.shapes(shape)
+        if out != shape:
+            raise ShapeError(
+                f"rows of shape {shape} become {out} within",
+                "what comes out of the layers of a residual is added to what goes in",
+                "let its last layer give the input's shape",
+            )
+        return out, parameters
+
+    def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        y, inner = block.forward(p, x, replace(ctx, may_overwrite_input=False))
+        y = np.add(x, y, out=ctx.buffer("y", x.shape))
+
+        def backward(dy: Array, g: Params) -> Array | None:
+            around = ctx.passing("around", dy.shape)
+            np.copyto(around, dy)
+            dx = inner(dy, g)
+            return None if dx is None else np.add(around, dx, out=around)
+
+        return y, backward
+
+    return container("residual", {"layers": specs(layers)}, [block], shapes, forward)
+
+
+def _in_a_row(kind: str, settings: Mapping[str, Any], layers: Sequence[Layer]) -> Layer:
+    block = Block(tuple(layers))
+    views = all(layer.output == "input" for layer in layers)
+    made = container(kind, settings, [block], block.shapes, block.forward)
+    return made._replace(output="input" if views else "kept")  # a layer inside may read its output again
+
+
+def container(
+    kind: str, settings: Mapping[str, Any], blocks: Sequence[Block], shapes: Callable[[Shape], Shapes], forward: Forward
+) -> Layer:
+    """A layer that is made of these blocks."""
+
+    def start(p: Params, draws: Mapping[str, Draw]) -> None:
+        for block in blocks:
+            block.init(p, draws)
+
+    return Layer(
+        kind,
+        settings,
+        shapes,
+        forward,
+        start,
+        flops=lambda shape: sum(block.flops(shape) for block in blocks),
+        in_pieces=any(layer.in_pieces for block in blocks for layer in block.layers),
+        inside=sum(block.inside for block in blocks),
+    )
+
+
+def specs(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """What makes the layers again."""
+    return [spec_of(layer) for layer in layers]
