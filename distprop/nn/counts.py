@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop.nn.arrays import Array, Shape
-from distprop.nn.metrics import predicted_classes
+from distprop.nn.metric import predicted_classes
 
 Table = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from distprop.nn.arrays import Array, Shape
 from distprop.nn.init import Draw
 from distprop.nn.layer import Context, Layer, Place
-from distprop.nn.losses import Loss
+from distprop.nn.loss import Loss
 from distprop.nn.network import Network, Pass
 from distprop.nn.workspace import Workspace
 

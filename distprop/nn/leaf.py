@@ -8,8 +8,8 @@ from distprop.errors import ShapeError
 from distprop.nn.arrays import Array
 from distprop.nn.counts import Counts
 from distprop.nn.layer import Place
-from distprop.nn.losses import Loss
-from distprop.nn.metrics import Metric
+from distprop.nn.loss import Loss
+from distprop.nn.metric import Metric
 from distprop.nn.network import Network, Pass
 from distprop.nn.tail import Tail, TailLayout
 from distprop.nn.workspace import Workspace

@@ -1,55 +1,21 @@
 """Metrics as sums over rows: sums of parts add up to those of the whole, and a value is read from them at the end."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distprop.errors import ConfigError
 from distprop.nn.arrays import Array
-from distprop.nn.losses import Task, matrix, weighted_sum
+from distprop.nn.class_metrics import f1, log_loss, precision, recall, top
+from distprop.nn.loss import Task, matrix, weighted_sum
+from distprop.nn.metric import CLASSES, VALUES, Metric, Sums, mean_of, one_sum, predicted_classes
 from distprop.suggest import suggest_name
-
-Sums = NDArray[np.float64]
-
-
-class Metric(NamedTuple):
-    """How good a model is.
-
-    width: width K of the outputs -> how many sums are kept.
-    sums: (outputs (N, K) or (N,), targets, weights (N,) or None) -> float64 (width,), additive over rows.
-    value: (added sums (width,), added weights) -> the metric; NaN where no rows were seen.
-    higher_is_better: says which of two models is better.
-    """
-
-    name: str
-    tasks: tuple[Task, ...]
-    width: Callable[[int], int]
-    sums: Callable[[Array, Array, Array | None], Sums]
-    value: Callable[[Sums, float], float]
-    higher_is_better: bool = False
-
-
-def predicted_classes(outputs: Array) -> NDArray[np.intp]:
-    """The class (N,) of each row: the largest of K outputs, or for one output whether it is positive."""
-    if outputs.ndim == 1 or outputs.shape[1] == 1:
-        return (outputs.reshape(-1) > 0).astype(np.intp)
-    return np.asarray(outputs.argmax(axis=1), np.intp)
 
 
 def errors(outputs: Array, targets: Array) -> Sums:
     """Give outputs - targets, float64 (N, K)."""
     return matrix(outputs) - matrix(targets.astype(np.float64, copy=False))
-
-
-def _mean(total: Sums, weight: float) -> float:
-    return float(total[0]) / weight if weight else math.nan
-
-
-def _one(outputs: int) -> int:  # noqa: ARG001 - the same for any
-    return 1
 
 
 def _correct(outputs: Array, targets: Array, weights: Array | None) -> Sums:
@@ -66,7 +32,7 @@ def _squares(outputs: Array, targets: Array, weights: Array | None) -> Sums:
 
 def _spread(outputs: Array, targets: Array, weights: Array | None) -> Sums:
     """For each of K outputs: the weighted sums of squared errors, of targets and of squared targets."""
-    actual = matrix(targets.astype(np.float64, copy=False))
+    actual = np.broadcast_to(matrix(targets.astype(np.float64, copy=False)), matrix(outputs).shape)
     terms = np.concatenate([np.square(errors(outputs, targets)), actual, np.square(actual)], axis=1)
     if weights is not None:
         terms *= weights[:, None]
@@ -84,21 +50,21 @@ def _explained(total: Sums, weight: float) -> float:
     return float(np.mean(1.0 - shares))
 
 
-CLASSES: tuple[Task, ...] = ("classification", "binary")
-VALUES: tuple[Task, ...] = ("regression",)
-
-accuracy = Metric("accuracy", CLASSES, _one, _correct, _mean, higher_is_better=True)
+accuracy = Metric("accuracy", CLASSES, one_sum, _correct, mean_of, higher_is_better=True)
 """The share of rows whose class is predicted."""
-mae = Metric("mae", VALUES, _one, _absolute, _mean)
+mae = Metric("mae", VALUES, one_sum, _absolute, mean_of)
 """Mean absolute error."""
-mse = Metric("mse", VALUES, _one, _squares, _mean)
+mse = Metric("mse", VALUES, one_sum, _squares, mean_of)
 """Mean squared error."""
-rmse = Metric("rmse", VALUES, _one, _squares, lambda total, weight: math.sqrt(_mean(total, weight)))
+rmse = Metric("rmse", VALUES, one_sum, _squares, lambda total, weight: math.sqrt(mean_of(total, weight)))
 """Root of the mean squared error."""
 r2 = Metric("r2", VALUES, lambda outputs: 3 * outputs, _spread, _explained, higher_is_better=True)
 """The share of the targets' variance that is explained; as scikit-learn's r2_score."""
 
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (accuracy, mae, mse, rmse, r2)}
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric for metric in (accuracy, mae, mse, rmse, r2, precision, recall, f1, log_loss, top(3), top(5))
+}
+"""By name; `top_K` is also found for any other K."""
 DEFAULTS: Mapping[Task, tuple[str, ...]] = {
     "classification": ("accuracy",),
     "binary": ("accuracy",),
@@ -113,10 +79,12 @@ def build_metrics(names: Iterable[str] | None, task: Task) -> tuple[Metric, ...]
 
 def _find(name: str, task: Task) -> Metric:
     fitting = [metric.name for metric in METRICS.values() if task in metric.tasks]
-    if name not in METRICS:
+    count = name.removeprefix("top_")
+    metric = top(int(count)) if count != name and count.isdecimal() and int(count) else METRICS.get(name)
+    if metric is None:
         raise ConfigError(f"unknown metric {name!r}", f"there are: {', '.join(METRICS)}", suggest_name(name, fitting))
-    if name not in fitting:
+    if task not in metric.tasks:
         raise ConfigError(
             f"metric {name} does not fit the loss", f"this is a {task} job", f"use {' or '.join(fitting)}"
         )
-    return METRICS[name]
+    return metric

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from distprop.nn.arrays import Array
 from distprop.nn.counts import Counts, Table
-from distprop.nn.metrics import Metric
+from distprop.nn.metric import Metric
 
 Tail = NDArray[np.float64]
 LOSS, WEIGHT, ROWS, SUMS = 0, 1, 2, 3  # where things are; metric sums start at SUMS, counts follow

@@ -18,6 +18,8 @@ class LayerCase(NamedTuple):
     input_shapes: tuple[tuple[int, ...], ...]
     last: tuple[int, ...] = tuple(range(1, 7))
     """Numbers of features or channels that fit."""
+    least: int = 1
+    """The smallest height, width or number of times that fits."""
 
 
 ANY = ((7,), (3, 4), (2, 3, 2))
@@ -45,16 +47,18 @@ LAYER_CASES = (
         "conv2d", {"conv2d": {"channels": 4, "kernel": [2, 3], "stride": 2, "padding": 1}}, ((5, 7, 6), (4, 4, 1))
     ),
     LayerCase("conv2d", {"conv2d": {"channels": 2, "kernel": 1, "bias": False}}, ((3, 2, 5),)),
-    LayerCase("conv2d", {"conv2d": {"channels": 2, "dilation": [2, 1], "padding": "valid"}}, ((6, 4, 5), (5, 3, 2))),
+    LayerCase(
+        "conv2d", {"conv2d": {"channels": 2, "dilation": [2, 1], "padding": "valid"}}, ((6, 4, 5), (5, 3, 2)), least=5
+    ),
     LayerCase("conv2d", {"conv2d": {"channels": 12, "groups": "depthwise"}}, ((3, 4, 6), (4, 2, 1)), (1, 2, 3, 4)),
     LayerCase("conv1d", {"conv1d": {"channels": 3, "kernel": 4, "stride": 2}}, ((9, 2), (3, 6))),
     LayerCase(
         "conv1d", {"conv1d": {"channels": 4, "groups": 2, "dilation": 2, "padding": 2}}, ((9, 4), (3, 6)), (2, 4)
     ),
-    LayerCase("max_pool2d", "max_pool2d", ((4, 6, 2), (5, 3, 1))),
+    LayerCase("max_pool2d", "max_pool2d", ((4, 6, 2), (5, 3, 1)), least=2),
     LayerCase("max_pool2d", {"max_pool2d": {"size": 3, "stride": [2, 1], "padding": "same"}}, ((4, 6, 2), (1, 1, 1))),
-    LayerCase("max_pool1d", {"max_pool1d": 3}, ((9, 2), (4, 1))),
-    LayerCase("average_pool2d", {"average_pool2d": [1, 2]}, ((4, 6, 2), (5, 3, 1))),
+    LayerCase("max_pool1d", {"max_pool1d": 3}, ((9, 2), (4, 1)), least=3),
+    LayerCase("average_pool2d", {"average_pool2d": [1, 2]}, ((4, 6, 2), (5, 3, 1)), least=2),
     LayerCase("average_pool2d", {"average_pool2d": {"size": 3, "stride": 2, "padding": 1}}, ((4, 6, 2), (1, 1, 1))),
     LayerCase("average_pool1d", {"average_pool1d": {"size": 3, "stride": 1, "padding": "same"}}, ((9, 2), (1, 1))),
     LayerCase("global_average_pool", "global_average_pool", ((4, 3), (2, 3, 2))),

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.errors import ConfigError, ShapeError
@@ -28,14 +28,6 @@ def parameters(layer, shape, dtype=np.float64) -> dict[str, np.ndarray]:
     p = {name: np.empty(s, dtype) for name, s in layer.shapes(shape)[1].items()}
     layer.init(p, {name: Draw(0, 0, number, False) for number, name in enumerate(p)})
     return p
-
-
-def fits(case: LayerCase, shape) -> bool:
-    try:
-        build_layer(case.spec).shapes(shape)
-    except ShapeError:
-        return False
-    return True
 
 
 def test_every_layer_has_a_case():
@@ -64,12 +56,11 @@ def test_gradients_belong_to_values(case: LayerCase, shape):
 @given(data=st.data())
 def test_gradients_belong_to_values_for_any_shape(case: LayerCase, data):
     ranks = {len(shape) for shape in case.input_shapes}
-    places = st.lists(st.integers(1, 6), min_size=min(ranks) - 1, max_size=max(ranks) - 1)
+    places = st.lists(st.integers(case.least, case.least + 5), min_size=min(ranks) - 1, max_size=max(ranks) - 1)
     shape = (*data.draw(places), data.draw(st.sampled_from(case.last)))
     rows, seed = data.draw(st.integers(1, 7)), data.draw(st.integers(0, 2**16))
     if case.kind == "softmax" and shape == (1,):
         return  # constant: the gradient is 0, and a relative error of it means nothing
-    assume(fits(case, shape))
     assert check_layer(build_layer(case.spec), shape, rng(seed), rows) < 1e-6
 
 

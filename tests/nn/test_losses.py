@@ -1,5 +1,6 @@
 """Laws of losses."""
 
+import inspect
 import math
 
 import numpy as np
@@ -9,29 +10,55 @@ from hypothesis import strategies as st
 
 from distprop.errors import ConfigError
 from distprop.nn.gradient_check import directional_error
-from distprop.nn.losses import LOSSES, build_loss
+from distprop.nn.losses import LOSS_KINDS, LOSSES, Loss, build_loss
 from tests.nn.cases import rng
 
-WIDTHS = {"softmax_cross_entropy": (2, 5), "mean_squared_error": (1, 3), "binary_cross_entropy": (1,)}
+WIDTHS = {
+    "softmax_cross_entropy": (2, 5),
+    "mean_squared_error": (1, 3),
+    "binary_cross_entropy": (1,),
+    "mean_absolute_error": (1, 3),
+    "huber": (1, 3),
+    "pinball": (1,),
+    "poisson": (1, 3),
+}
+SET = {
+    "smooth": {"softmax_cross_entropy": {"label_smoothing": 0.2}},
+    "smooth_binary": {"binary_cross_entropy": 0.2},
+    "small_huber": {"huber": 0.3},
+    "quantiles": {"pinball": [0.1, 0.5, 0.8]},
+}
 EACH = [(name, width) for name, widths in WIDTHS.items() for width in widths]
+EACH += [("smooth", 4), ("smooth_binary", 1), ("small_huber", 2), ("quantiles", 3)]
+
+
+def made(name: str) -> Loss:
+    return build_loss(SET.get(name, name))
 
 
 def drawn(name: str, rows: int, width: int, seed: int = 0):
     """Outputs (rows, width), targets and weights."""
     draw = rng(seed)
     outputs, weights = draw.normal(size=(rows, width)), draw.uniform(0.1, 3.0, rows)
-    if name == "mean_squared_error":
-        return outputs, draw.normal(size=(rows, width)), weights
+    if made(name).name == "poisson":
+        return np.exp(outputs), draw.poisson(2.0, (rows, width)).astype(np.float64), weights
+    if made(name).task == "regression":
+        return outputs, draw.normal(size=(rows, 1 if made(name).name == "pinball" else width)), weights
     return outputs, draw.integers(0, max(2, width), rows), weights
 
 
 def value_and_gradient(name, outputs, targets, weights):
     dout = np.full_like(outputs, np.nan)
-    return LOSSES[name].value_and_gradient(outputs, targets, weights, dout), dout
+    return made(name).value_and_gradient(outputs, targets, weights, dout), dout
 
 
 def test_every_loss_has_a_case():
     assert LOSSES.keys() == WIDTHS.keys(), "a new loss needs a line in WIDTHS"
+
+
+def test_every_loss_with_settings_is_tried_with_some():
+    with_settings = {name for name, make in LOSS_KINDS.items() if inspect.signature(make).parameters}
+    assert with_settings == {next(iter(spec)) for spec in SET.values()}
 
 
 @pytest.mark.parametrize(("name", "width"), EACH)
@@ -132,6 +159,80 @@ def test_outputs_are_not_written(name):
     outputs.flags.writeable = False
     value_and_gradient(name, outputs, targets, weights)
     assert LOSSES[name].activation(outputs).flags.writeable
+
+
+def by_hand(name, z, t):
+    """The loss of one row as its documentation has it. z: outputs, t: target values or a label."""
+    if name in ("softmax_cross_entropy", "smooth"):
+        s = 0.2 if name == "smooth" else 0.0
+        aims = [s / len(z) + (1 - s) * (k == t) for k in range(len(z))]
+        return -sum(a * (v - math.log(sum(map(math.exp, z)))) for a, v in zip(aims, z, strict=True))
+    if name in ("binary_cross_entropy", "smooth_binary"):
+        aim = t * 0.8 + 0.1 if name == "smooth_binary" else t
+        p = 1 / (1 + math.exp(-z[0]))
+        return -aim * math.log(p) - (1 - aim) * math.log(1 - p)
+    if name in ("pinball", "quantiles"):
+        quantiles = [0.1, 0.5, 0.8] if name == "quantiles" else [0.5]
+        parts = [q * (t[0] - v) if t[0] > v else (1 - q) * (v - t[0]) for q, v in zip(quantiles, z, strict=True)]
+        return sum(parts) / len(parts)
+    return sum(of_one_value(name, v, of) for v, of in zip(z, t, strict=True)) / len(z)
+
+
+def of_one_value(name, v, of):
+    if name == "poisson":
+        return v - of * math.log(v)
+    e = abs(v - of)
+    if name == "mean_squared_error":
+        return e * e
+    delta = {"huber": 1.0, "small_huber": 0.3, "mean_absolute_error": None}[name]
+    if delta is None:
+        return e
+    return e * e / 2 if e < delta else delta * (e - delta / 2)
+
+
+@pytest.mark.parametrize(("name", "width"), EACH)
+def test_losses_are_their_formulas(name, width):
+    outputs, targets, weights = drawn(name, 9, width)
+    expected = sum(w * by_hand(name, z.tolist(), t.tolist()) for z, t, w in zip(outputs, targets, weights, strict=True))
+    assert value_and_gradient(name, outputs, targets, weights)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_losses_are_scikit_learns():
+    reference = pytest.importorskip("sklearn.metrics")
+    outputs, targets, weights = drawn("quantiles", 20, 3)
+    expected = [reference.mean_pinball_loss(targets, outputs[:, k], alpha=q) for k, q in enumerate((0.1, 0.5, 0.8))]
+    assert value_and_gradient("quantiles", outputs, targets, None)[0] / 20 == pytest.approx(np.mean(expected))
+    rates, counts, _ = drawn("poisson", 20, 1)
+    found = value_and_gradient("poisson", rates, counts, weights)[0]
+    least = value_and_gradient("poisson", np.maximum(counts, 1e-9), counts, weights)[0]
+    deviance = reference.mean_poisson_deviance(counts, rates, sample_weight=weights)
+    assert 2 * (found - least) / weights.sum() == pytest.approx(deviance, rel=1e-5)
+
+
+def test_rates_that_are_not_positive_are_pushed_up():
+    value, grad = value_and_gradient("poisson", np.array([[0.0], [-1.0]]), np.array([[1.0], [2.0]]), None)
+    assert np.isfinite(value)
+    assert (grad < 0).all()
+
+
+def test_quantiles_need_an_output_each():
+    assert made("quantiles").outputs_for(1) == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"huber": 0}, "`huber.delta` is 0"),
+        ({"huber": {"detla": 1.0}}, "did you mean `delta`"),
+        ({"pinball": [0.5, 1.5]}, "`pinball.quantiles` is 1.5"),
+        ({"pinball": []}, "is empty"),
+        ({"softmax_cross_entropy": {"label_smoothing": 1.0}}, "from 0 to below 1"),
+        ({"poisson": 3}, "has none"),
+    ],
+)
+def test_wrong_settings_are_refused(spec, said):
+    with pytest.raises(ConfigError, match=said):
+        build_loss(spec)
 
 
 def test_losses_are_built_by_name():

@@ -12,14 +12,18 @@ from distprop.nn.counts import confusion, scatter
 from distprop.nn.metrics import DEFAULTS, METRICS, build_metrics
 from tests.nn.cases import rng
 
-CASES = {"accuracy": (1, 4), "mae": (1, 3), "mse": (1, 3), "rmse": (1, 3), "r2": (1, 3)}
+CASES = {
+    **dict.fromkeys(("accuracy", "precision", "recall", "f1", "log_loss"), (1, 4)),
+    **dict.fromkeys(("mae", "mse", "rmse", "r2"), (1, 3)),
+    **dict.fromkeys(("top_3", "top_5"), (2, 7)),
+}
 EACH = [(name, width) for name, widths in CASES.items() for width in widths]
 
 
 def drawn(name: str, width: int, rows: int = 12, seed: int = 0):
     draw = rng(seed)
     outputs, weights = draw.normal(size=(rows, width)), draw.uniform(0.1, 3.0, rows)
-    if name == "accuracy":
+    if "regression" not in METRICS[name].tasks:
         return outputs, draw.integers(0, max(2, width), rows), weights
     return outputs, outputs + draw.normal(size=(rows, width)) + 3.0, weights
 
@@ -69,6 +73,47 @@ def test_regression_metrics_are_scikit_learns(width, weighted):
     assert value_of("rmse", outputs, targets) == pytest.approx(math.sqrt(value_of("mse", outputs, targets)))
 
 
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_class_metrics_are_scikit_learns(width, weighted, seed):
+    reference = pytest.importorskip("sklearn.metrics")
+    outputs, targets, weights = drawn("f1", width, rows=6 + 20 * (seed % 2), seed=seed)
+    weights = weights if weighted else None
+    labels = outputs.argmax(axis=1) if width > 1 else (outputs[:, 0] > 0).astype(int)
+    average = "macro" if width > 1 else "binary"
+    for name in ("precision", "recall", "f1"):
+        function = getattr(reference, f"{name}_score")
+        expected = function(targets, labels, average=average, sample_weight=weights, zero_division=0)
+        assert value_of(name, outputs, targets, weights) == pytest.approx(expected, rel=1e-12)
+    shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True) if width > 1 else 1 / (1 + np.exp(-outputs))
+    shares = shares if width > 1 else np.concatenate([1 - shares, shares], axis=1)
+    expected = reference.log_loss(targets, shares, labels=range(max(2, width)), sample_weight=weights)
+    assert value_of("log_loss", outputs, targets, weights) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_top_counts_labels_among_the_largest_outputs(count):
+    reference = pytest.importorskip("sklearn.metrics")
+    outputs, targets, weights = drawn("top_3", 7, rows=30)
+    (metric,) = build_metrics([f"top_{count}"], "classification")
+    found = metric.value(metric.sums(outputs, targets, weights), weights.sum())
+    expected = reference.top_k_accuracy_score(targets, outputs, k=count, sample_weight=weights, labels=range(7))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_top_one_is_accuracy_where_outputs_are_equal():
+    outputs, targets = np.zeros((4, 3)), np.array([0, 1, 2, 0])
+    (metric,) = build_metrics(["top_1"], "classification")
+    assert metric.value(metric.sums(outputs, targets, None), 4.0) == value_of("accuracy", outputs, targets) == 0.5
+
+
+def test_regression_metrics_of_several_quantiles_are_means_over_them():
+    outputs, targets = rng().normal(size=(9, 3)), rng(1).normal(size=(9, 1))
+    each = [value_of("r2", outputs[:, k : k + 1], targets) for k in range(3)]
+    assert value_of("r2", outputs, targets) == pytest.approx(np.mean(each), rel=1e-12)
+
+
 def test_r2_of_constant_targets_is_one_if_they_are_met_and_else_zero():
     targets = np.full((9, 1), 1e6 + 0.1)
     assert value_of("r2", targets, targets) == 1.0
@@ -100,6 +145,10 @@ def test_unknown_and_unfitting_metrics_are_refused():
         build_metrics(["acuracy"], "binary")
     with pytest.raises(ConfigError, match="regression"):
         build_metrics(["accuracy"], "regression")
+    with pytest.raises(ConfigError, match="binary"):
+        build_metrics(["top_3"], "binary")
+    with pytest.raises(ConfigError, match="unknown metric 'top_0'"):
+        build_metrics(["top_0"], "classification")
 
 
 def test_confusion_has_actual_classes_in_rows():

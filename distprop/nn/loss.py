@@ -1,0 +1,61 @@
+"""What a loss is: a value and the gradient of that same value, both as sums over rows.
+
+Every value here is the sum over the batch's rows of (row weight) x (the row's loss); dividing by the sum of weights
+is left to whoever has all the batches. Weights None means that each row counts once.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from distprop.nn.arrays import Array
+
+Task = Literal["classification", "binary", "regression"]
+
+
+class Loss(NamedTuple):
+    """What training makes small.
+
+    value_and_gradient: (outputs (N, K), targets, weights (N,) or None, dout (N, K)) -> the sum as a Python float,
+        added up in float64; its gradient with respect to outputs is written into dout, which is scratch before.
+    activation: raw outputs (N, K) -> probabilities or values (N, K), a new array.
+    outputs_for: number of classes, or values of one target -> width K of the last layer.
+    normalizes: the kind of layer that this loss contains, so that the network must not end with it.
+    """
+
+    name: str
+    task: Task
+    value_and_gradient: Callable[[Array, Array, Array | None, Array], float]
+    activation: Callable[[Array], Array]
+    outputs_for: Callable[[int], int]
+    normalizes: str | None = None
+
+
+def weighted_sum(values: Array, weights: Array | None) -> float:
+    """The sum of values (N,) x weights (N,), in float64."""
+    exact = values.astype(np.float64, copy=False)
+    return float(np.sum(exact if weights is None else exact * weights))
+
+
+def matrix(values: Array) -> Array:
+    """Row values (N,) or (N, K) as (N, K); N may be 0."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def by_row(values: Array, like: Array) -> Array:
+    """Row values (N,) or (N, K) in the shape and dtype of `like`, (N,) or (N, K)."""
+    return values.reshape(like.shape).astype(like.dtype, copy=False)
+
+
+def weigh_rows(dout: Array, weights: Array | None) -> None:
+    """Multiply each row of dout by its weight."""
+    if weights is not None:
+        rows = matrix(dout)
+        np.multiply(rows, weights.astype(dout.dtype, copy=False)[:, None], out=rows)
+
+
+def same_count(count: int) -> int:
+    """One output for each class or value."""
+    return count
