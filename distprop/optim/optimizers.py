@@ -16,9 +16,12 @@ from distprop.optim.transforms import (
     State,
     Transform,
     add_weight_decay,
+    scale_by_adagrad,
     scale_by_adam,
+    scale_by_lion,
     scale_by_momentum,
     scale_by_rate,
+    scale_by_rms,
 )
 from distprop.optim.vectors import RUN, Array
 from distprop.suggest import suggest_name
@@ -88,8 +91,47 @@ def adamw(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: f
     return (scale_by_adam(b1, b2, eps), *_decay(weight_decay))
 
 
-OPTIMIZERS: Mapping[str, Callable[..., Chain]] = {"sgd": sgd, "adam": adam, "adamw": adamw}
-RATES: Mapping[str, float] = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # where a config gives none
+def rmsprop(alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0, weight_decay: float = 0.0) -> Chain:
+    """RMSProp (Tieleman & Hinton 2012), with momentum or without; decay as a penalty. As torch.optim.RMSprop."""
+    require_number("rmsprop.alpha", alpha, 0.0, 1.0)
+    require_number("rmsprop.eps", eps, 1e-16)
+    require_number("rmsprop.momentum", momentum, 0.0, 1.0)
+    require_number("rmsprop.weight_decay", weight_decay, 0.0)
+    chain = (*_decay(weight_decay), scale_by_rms(alpha, eps))
+    return (*chain, scale_by_momentum(momentum)) if momentum else chain
+
+
+def adagrad(eps: float = 1e-10, weight_decay: float = 0.0) -> Chain:
+    """Adagrad (Duchi et al. 2011, JMLR); weight decay as a penalty. As torch.optim.Adagrad."""
+    require_number("adagrad.eps", eps, 1e-16)
+    require_number("adagrad.weight_decay", weight_decay, 0.0)
+    return (*_decay(weight_decay), scale_by_adagrad(eps))
+
+
+def lion(b1: float = 0.9, b2: float = 0.99, weight_decay: float = 0.0) -> Chain:
+    """Lion (Chen et al. 2023, arXiv:2302.06675): steps of one size, with decoupled weight decay."""
+    require_number("lion.b1", b1, 0.0, 1.0)
+    require_number("lion.b2", b2, 0.0, 1.0)
+    require_number("lion.weight_decay", weight_decay, 0.0)
+    return (scale_by_lion(b1, b2), *_decay(weight_decay))
+
+
+OPTIMIZERS: Mapping[str, Callable[..., Chain]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+    "rmsprop": rmsprop,
+    "adagrad": adagrad,
+    "lion": lion,
+}
+RATES: Mapping[str, float] = {  # where a config gives none
+    "sgd": 0.01,
+    "adam": 0.001,
+    "adamw": 0.001,
+    "rmsprop": 0.01,
+    "adagrad": 0.01,
+    "lion": 0.0001,
+}
 
 
 def build_optimizer(

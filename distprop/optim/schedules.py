@@ -52,9 +52,62 @@ def linear(peak: float, total_steps: int, end: float = 0.0) -> Schedule:
     return warmup_linear(peak, 0, total_steps, end)
 
 
+def polynomial(peak: float, power: float, total_steps: int, end: float = 0.0) -> Schedule:
+    """Give end + (peak - end) (1 - done)^power, done being the share of total_steps."""
+    require_number("polynomial.power", power, 0.0)
+    return _warmup(peak, 0, total_steps, end, lambda done: float((1.0 - done) ** power))
+
+
+def cosine_restarts(peak: float, period: int, factor: int = 1, end: float = 0.0) -> Schedule:
+    """Half a cosine from peak to end, again and again, each `factor` times as long as the last.
+
+    Source: Loshchilov & Hutter 2017, arXiv:1608.03983. period: steps of the first.
+    """
+    require_number("cosine_restarts.peak", peak, 0.0)
+    require_number("cosine_restarts.end", end, 0.0)
+    require_whole("cosine_restarts.period", period, 1)
+    require_whole("cosine_restarts.factor", factor, 1)
+
+    def at(step: int) -> float:
+        start, length = (step - step % period, period) if factor == 1 else (0, period)
+        while step >= start + length:
+            start, length = start + length, length * factor
+        return end + (peak - end) * _half_cosine((step - start) / length)
+
+    return at
+
+
+def one_cycle(
+    peak: float, total_steps: int, rise: float = 0.3, start_factor: float = 25.0, end_factor: float = 1e4
+) -> Schedule:
+    """From peak / start_factor up to peak, then down to peak / start_factor / end_factor, by half cosines.
+
+    Source: Smith & Topin 2019, arXiv:1708.07120; as torch's OneCycleLR. rise: the share of steps that go up.
+    """
+    require_number("one_cycle.peak", peak, 0.0)
+    require_number("one_cycle.rise", rise, 0.0, 1.0)
+    require_number("one_cycle.start_factor", start_factor, 1.0)
+    require_number("one_cycle.end_factor", end_factor, 1.0)
+    require_whole("total_steps", total_steps, 1)
+    start, top, last = peak / start_factor, max(0.0, rise * total_steps - 1), total_steps - 1
+
+    def at(step: int) -> float:
+        if step < top:
+            return peak + (start - peak) * _half_cosine(step / top)
+        end = start / end_factor
+        return end + (peak - end) * _half_cosine(min(1.0, (step - top) / max(1.0, last - top)))
+
+    return at
+
+
+def _half_cosine(done: float) -> float:
+    """From 1 to 0."""
+    return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
 def warmup_cosine(peak: float, warmup_steps: int, total_steps: int, end: float = 0.0) -> Schedule:
     """A linear rise to peak, then half a cosine to end (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
-    return _warmup(peak, warmup_steps, total_steps, end, lambda done: 0.5 * (1.0 + math.cos(math.pi * done)))
+    return _warmup(peak, warmup_steps, total_steps, end, _half_cosine)
 
 
 def warmup_linear(peak: float, warmup_steps: int, total_steps: int, end: float = 0.0) -> Schedule:
@@ -88,7 +141,10 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
     "step": step,
     "exponential": exponential,
     "linear": linear,
+    "polynomial": polynomial,
     "cosine": cosine,
+    "cosine_restarts": cosine_restarts,
+    "one_cycle": one_cycle,
     "warmup_constant": warmup_constant,
     "warmup_linear": warmup_linear,
     "warmup_cosine": warmup_cosine,

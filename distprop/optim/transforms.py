@@ -106,3 +106,54 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> Transform:
         np.divide(m, u, out=u)
 
     return Transform(("mean", "square"), apply)
+
+
+def scale_by_rms(alpha: float, eps: float) -> Transform:
+    """Make u <- u / (sqrt(v) + eps), with v the running mean of u^2 (Tieleman & Hinton 2012, Coursera), as PyTorch."""
+
+    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001 - the same at any step
+        v = run.new["square"]
+        np.multiply(run.u, run.u, out=run.scratch)
+        np.multiply(run.scratch, 1.0 - alpha, out=run.scratch)
+        np.multiply(run.old["square"], alpha, out=v)
+        np.add(v, run.scratch, out=v)
+        _divide_by_root(run, v, eps)
+
+    return Transform(("square",), apply)
+
+
+def scale_by_adagrad(eps: float) -> Transform:
+    """Make u <- u / (sqrt(s) + eps), with s the sum of all u^2 so far (Duchi et al. 2011, JMLR), as PyTorch."""
+
+    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001
+        s = run.new["squares"]
+        np.multiply(run.u, run.u, out=run.scratch)
+        np.add(run.old["squares"], run.scratch, out=s)
+        _divide_by_root(run, s, eps)
+
+    return Transform(("squares",), apply)
+
+
+def scale_by_lion(b1: float, b2: float) -> Transform:
+    """Make u <- sign(b1 m + (1 - b1) u), then m <- b2 m + (1 - b2) u with u as it was.
+
+    Source: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
+    """
+
+    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001
+        u, old, m = run.u, run.old["mean"], run.new["mean"]
+        np.multiply(u, 1.0 - b2, out=run.scratch)
+        np.multiply(old, b2, out=m)
+        np.add(m, run.scratch, out=m)
+        np.multiply(u, 1.0 - b1, out=u)
+        np.multiply(old, b1, out=run.scratch)
+        np.add(u, run.scratch, out=u)
+        np.sign(u, out=u)
+
+    return Transform(("mean",), apply)
+
+
+def _divide_by_root(run: Run, squares: Array, eps: float) -> None:
+    np.sqrt(squares, out=run.scratch)
+    np.add(run.scratch, eps, out=run.scratch)
+    np.divide(run.u, run.scratch, out=run.u)

@@ -22,6 +22,12 @@ CASES = [
     ("adam", {"b1": 0.8, "b2": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
     ("adamw", {}),
     ("adamw", {"b1": 0.5, "weight_decay": 0.3}),
+    ("rmsprop", {}),
+    ("rmsprop", {"alpha": 0.8, "eps": 1e-3, "momentum": 0.7, "weight_decay": 0.1}),
+    ("adagrad", {}),
+    ("adagrad", {"eps": 1e-3, "weight_decay": 0.1}),
+    ("lion", {}),
+    ("lion", {"b1": 0.8, "b2": 0.7, "weight_decay": 0.3}),
 ]
 EACH = pytest.mark.parametrize(("name", "settings_"), CASES)
 
@@ -80,7 +86,45 @@ def adamw_value(w, gradients, rate, **settings_):
     return adam_value(w, gradients, rate, **{"weight_decay": 0.01, **settings_}, decoupled=True)
 
 
-FORMULAS = {"sgd": sgd_value, "adam": adam_value, "adamw": adamw_value}
+def rmsprop_value(w, gradients, rate, alpha=0.99, eps=1e-8, momentum=0.0, weight_decay=0.0):
+    """torch.optim.RMSprop as its documentation has it."""
+    v = buffer = 0.0
+    for g in gradients:
+        g = g + weight_decay * w
+        v = alpha * v + (1 - alpha) * g * g
+        buffer = momentum * buffer + g / (math.sqrt(v) + eps)
+        w = w - rate * buffer
+    return w
+
+
+def adagrad_value(w, gradients, rate, eps=1e-10, weight_decay=0.0):
+    """torch.optim.Adagrad as its documentation has it."""
+    total = 0.0
+    for g in gradients:
+        g = g + weight_decay * w
+        total = total + g * g
+        w = w - rate * g / (math.sqrt(total) + eps)
+    return w
+
+
+def lion_value(w, gradients, rate, b1=0.9, b2=0.99, weight_decay=0.0):
+    """Algorithm 2 of the paper."""
+    m = 0.0
+    for g in gradients:
+        c = b1 * m + (1 - b1) * g
+        w = w - rate * (math.copysign(1.0, c) + weight_decay * w)
+        m = b2 * m + (1 - b2) * g
+    return w
+
+
+FORMULAS = {
+    "sgd": sgd_value,
+    "adam": adam_value,
+    "adamw": adamw_value,
+    "rmsprop": rmsprop_value,
+    "adagrad": adagrad_value,
+    "lion": lion_value,
+}
 
 
 def test_every_optimizer_has_a_case_and_a_formula():
@@ -100,9 +144,17 @@ def test_updates_are_torchs(name, settings_):
     torch = pytest.importorskip("torch", reason="torch is the reference here, and not installed")
     w, gradients = drawn(20, 12, np.float64)
     parameter = torch.nn.Parameter(torch.tensor(w))
-    names = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    names = {
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "rmsprop": torch.optim.RMSprop,
+        "adagrad": torch.optim.Adagrad,
+    }
+    if name not in names:
+        pytest.skip(f"torch has no {name}")
     theirs = {key: value for key, value in settings_.items() if key not in ("b1", "b2")}
-    if name != "sgd":
+    if name.startswith("adam"):
         theirs["betas"] = (settings_.get("b1", 0.9), settings_.get("b2", 0.999))
     reference = names[name]([parameter], lr=0.05, **theirs)
     for g in gradients:

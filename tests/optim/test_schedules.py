@@ -14,7 +14,10 @@ CASES = {
     "step": {"value": 1.0, "factor": 0.5, "every": 3},
     "exponential": {"value": 1.0, "factor": 0.9},
     "linear": {"peak": 1.0, "end": 0.2},
+    "polynomial": {"peak": 1.0, "power": 2, "end": 0.2},
     "cosine": {"peak": 1.0},
+    "cosine_restarts": {"peak": 1.0, "period": 4, "factor": 2, "end": 0.1},
+    "one_cycle": {"peak": 1.0},
     "warmup_constant": {"peak": 1.0, "warmup_steps": 4},
     "warmup_linear": {"peak": 1.0, "warmup_steps": 4},
     "warmup_cosine": {"peak": 1.0, "warmup_steps": 4, "end": 0.1},
@@ -67,6 +70,31 @@ def test_decays_reach_their_end_with_the_jobs_last_step_and_stay_there():
     assert rates({"warmup_linear": CASES["warmup_linear"]}, (7, 10)) == pytest.approx([0.5, 0.0])
 
 
+def test_polynomial_is_its_formula():
+    assert rates({"polynomial": CASES["polynomial"]}, (0, 5, 10, 99)) == pytest.approx([1.0, 0.4, 0.2, 0.2])
+
+
+def test_cosines_restart_and_grow_longer():
+    assert rates({"cosine_restarts": CASES["cosine_restarts"]}, (0, 2, 4, 8, 12, 20)) == pytest.approx(
+        [1.0, 0.55, 1.0, 0.55, 1.0, 0.55]
+    )
+    again = rates({"cosine_restarts": {"peak": 1.0, "period": 3}}, range(9))
+    assert again[:3] == again[3:6] == again[6:]
+    assert again[:3] == pytest.approx([1.0, 0.75, 0.25])
+
+
+def test_one_cycle_rises_and_falls():
+    found = rates({"one_cycle": {"peak": 1.0, "rise": 0.5, "start_factor": 10, "end_factor": 100}}, (0, 2, 4, 7, 9, 99))
+    half_way_down = 0.001 + 0.999 * (1 + math.cos(math.pi * 0.6)) / 2
+    assert found == pytest.approx([0.1, 0.55, 1.0, half_way_down, 0.001, 0.001])
+
+
+@pytest.mark.parametrize("total_steps", [1, 2, 3])
+def test_one_cycle_of_few_steps_stays_within_its_bounds(total_steps):
+    found = rates({"one_cycle": 1.0}, range(5), total_steps)
+    assert all(0.0 < rate <= 1.0 for rate in found)
+
+
 def test_total_steps_may_be_set():
     assert rates({"cosine": {"peak": 1.0, "total_steps": 4}}, (2, 4)) == pytest.approx([0.5, 0.0])
 
@@ -81,6 +109,9 @@ def test_total_steps_may_be_set():
         ({"step": {"value": 1.0}}, "neither or both"),
         ({"step": {"value": 1.0, "every": 0}}, "`step.every` is 0"),
         ({"constant": -0.1}, "at least 0"),
+        ({"cosine_restarts": {"peak": 1.0, "period": 0}}, "`cosine_restarts.period` is 0"),
+        ({"one_cycle": {"peak": 1.0, "rise": 1.0}}, "`one_cycle.rise` is 1.0"),
+        ({"polynomial": {"peak": 1.0, "power": -1}}, "`polynomial.power` is -1"),
         ({"cosine": 1.0, "linear": 1.0}, "one name"),
         (float("nan"), "is nan"),
         ("fast", "is 'fast'"),
