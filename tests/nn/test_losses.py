@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprop.errors import ConfigError
+from distprop.errors import ConfigError, ShapeError
 from distprop.nn.gradient_check import directional_error
+from distprop.nn.leaf import require_outputs
 from distprop.nn.losses import LOSS_KINDS, LOSSES, Loss, build_loss
+from distprop.nn.network import build_network
 from tests.nn.cases import rng
 
 WIDTHS = {
@@ -217,6 +219,9 @@ def test_rates_that_are_not_positive_are_pushed_up():
 
 def test_quantiles_need_an_output_each():
     assert made("quantiles").outputs_for(1) == 3
+    require_outputs(build_network([{"dense": 3}], (4,)), made("quantiles"))
+    with pytest.raises(ShapeError, match="dense: 3"):
+        require_outputs(build_network([{"dense": 1}], (4,)), made("quantiles"), 1)
 
 
 @pytest.mark.parametrize(
