@@ -235,7 +235,9 @@ def next_commands(result: Result) -> list[str]:
     """What a person would type next."""
     commands = []
     if result.spooled:
-        commands.append(f"distprop sync {result.run_id or result.spool}    (MLflow was away: {result.spooled:,} records wait)")
+        commands.append(
+            f"distprop sync {result.run_id or result.spool}    (MLflow was away: {result.spooled:,} records wait)"
+        )
     if result.status != "finished":
         commands.append(f"distprop resume {result.run_id or result.checkpoint}")
     elif result.model_uri:

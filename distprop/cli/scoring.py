@@ -22,7 +22,7 @@ from distprop.data.targets import Targets
 from distprop.errors import DataError
 from distprop.model import Model
 from distprop.nn.leaf import LeafComputer
-from distprop.nn.losses import LOSSES
+from distprop.nn.losses import build_loss
 from distprop.nn.metrics import build_metrics
 from distprop.suggest import suggest_name
 
@@ -37,7 +37,7 @@ def measure(model: Model, where: str) -> dict[str, float]:
     targets = Targets.from_json(model.targets)
     source = open_source(expand(where))
     part = Part(source, _fitting(source, (*model.fitted_features.columns, targets.column)))
-    loss = LOSSES[model.loss]
+    loss = build_loss(model.loss)
     computer = LeafComputer(model.network, loss, build_metrics(None, loss.task), seed=0)
     encoding = Encoding(model.fitted_features, targets)
     tails = [computer.evaluate(model.flat, *_checked_batch(encoding, rows, source)) for rows in _batches(part)]

@@ -17,7 +17,7 @@ from distprop.data.targets import Targets
 from distprop.digest import block_digests, digest
 from distprop.errors import CheckpointError, DataError
 from distprop.model import folder as model_folder
-from distprop.nn.losses import LOSSES, Loss
+from distprop.nn.losses import Loss, build_loss
 from distprop.nn.network import Network, build_network
 
 ROWS_AT_ONCE = 4096  # bounds the memory of activations, whatever the number of rows asked for
@@ -36,7 +36,7 @@ class Model:
     flat: NDArray[np.float32]
     features: Mapping[str, Any]
     targets: Mapping[str, Any]
-    loss: str
+    loss: str | Mapping[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class Model:
     def classes_(self) -> NDArray[Any]:
         """The labels (K,), in the order of `predict_proba`'s columns, of the users' own type."""
         if self._task == "regression":  # AttributeError, so that hasattr tells classifiers from regressors
-            raise AttributeError(f"a model trained with {self.loss} predicts values and has no classes_")
+            raise AttributeError(f"a model trained with {self._loss.name} predicts values and has no classes_")
         return np.asarray(Targets.from_json(self.targets).classes)
 
     def predict(self, x: Any) -> NDArray[Any]:
@@ -95,7 +95,7 @@ class Model:
     def predict_proba(self, x: Any) -> NDArray[Any]:
         """The probability of each class, (N, K) float32. Raises DataError for a regression."""
         if self._task == "regression":
-            _no_probabilities(self.loss)
+            _no_probabilities(self._loss.name)
         shares: NDArray[Any] = self._loss.activation(self.predict_raw(x))
         if self._task == "binary":
             second = shares.reshape(len(shares))
@@ -124,7 +124,7 @@ class Model:
 
     @property
     def _loss(self) -> Loss:
-        return LOSSES[self.loss]
+        return build_loss(self.loss)
 
     @property
     def _task(self) -> str:

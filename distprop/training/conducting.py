@@ -130,7 +130,7 @@ class Conductor:
             flat=weights,
             features=dataset.features.to_json(),
             targets=dataset.targets.to_json(),
-            loss=blueprint.loss.name,
+            loss=blueprint.loss_spec,
             metadata={
                 "name": self.assembly.job.name,
                 "version": kept,
