@@ -38,7 +38,7 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Running]:
     """An existing cluster with 8 CPUs, which only these tests can use."""
     folder = tempfile.mkdtemp(prefix="dp-", dir="/tmp")  # short: Ray keeps sockets in it
@@ -46,6 +46,7 @@ def cluster() -> Iterator[Running]:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         settle_environment()
+        _read_the_token_again()
         command = [sys.executable, str(HOLDING), str(CPUS), folder]
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ)
         family: list[psutil.Process] = []
@@ -58,6 +59,14 @@ def cluster() -> Iterator[Running]:
         finally:
             _end(holder, family)
             shutil.rmtree(folder, ignore_errors=True)
+    _read_the_token_again()
+
+
+def _read_the_token_again() -> None:
+    """Ray reads its environment once, when it is imported: by other tests, perhaps."""
+    from ray._private.authentication_test_utils import reset_auth_token_state
+
+    reset_auth_token_state()
 
 
 def _end(holder: "subprocess.Popen[str]", family: list[psutil.Process]) -> None:

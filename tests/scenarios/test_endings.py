@@ -127,7 +127,7 @@ def test_killed_without_warning_a_retry_goes_on_and_a_third_call_knows_the_resul
 
 def wait_for_nobody(desk: Desk) -> None:
     """No process of the job outlives its driver for long."""
-    end = time.monotonic() + 30.0
+    end = time.monotonic() + 90.0  # Ray ends its own agents in its own time
     while desk.alive():
         assert time.monotonic() < end, f"still alive: {[command_of(number) for number in desk.alive()]}"
         time.sleep(0.1)
