@@ -182,14 +182,13 @@ class _Product:
 
 
 def _gather_runs(window: Window, padded: Array, patches: Array) -> None:
-    """What lies side by side under the window is copied as one run."""
-    rows, height, width, _, _, across, channels = patches.shape
-    strides = padded.strides
-    steps = strides[0], strides[1] * window.down.stride, strides[2] * window.across.stride, strides[3]
-    for i in range(window.down.kernel):
-        top = padded[:, i * window.down.dilation :]
-        runs = as_strided(top, (rows, height, width, across * channels), steps, writeable=False)
-        patches[:, :, :, 0, i].reshape(runs.shape, copy=False)[...] = runs
+    """What lies side by side under the window is copied as one run: NumPy joins the last two axes."""
+    shape = (*patches.shape[:3], *patches.shape[5:])
+    down, across = window.down, padded.strides[2]
+    steps = padded.strides[0], padded.strides[1] * down.stride, across * window.across.stride, across, padded.strides[3]
+    for i in range(down.kernel):
+        top = padded[:, i * down.dilation :]
+        patches[:, :, :, 0, i] = as_strided(top, shape, steps, writeable=False)
 
 
 def _start(init: str | None) -> Callable[[Params, Mapping[str, Draw]], None]:
