@@ -17,8 +17,8 @@ def bits(seed: int, purpose: int, at: tuple[int, int, int], count: int) -> NDArr
 
     Different (seed, purpose, at) give streams that never overlap: `at` fills the upper words of the counter.
     """
-    counter: Any = [0, *(word % WORD for word in at)]
-    key: Any = [seed % WORD, purpose % WORD]
+    counter: Any = np.array([0, *(word % WORD for word in at)], dtype=np.uint64)
+    key: Any = np.array([seed % WORD, purpose % WORD], dtype=np.uint64)
     raw = np.random.Philox(counter=counter, key=key).random_raw(count)
     return np.asarray(raw, dtype=np.uint64)
 

@@ -17,7 +17,7 @@ def legal_name(name: str) -> str:
     """`name` with what MLflow refuses replaced by _ : `[`, `+`, `@` and the like, and paths such as `../x`."""
     clean = _ILLEGAL.sub("_", name)[:MOST_NAME]
     if posixpath.normpath(clean) != clean or clean.startswith(("/", "..")) or clean == ".":
-        clean = "_".join(part for part in clean.split("/") if part.strip("."))
+        clean = "_".join(part for part in clean.split("/") if part.strip(".")).lstrip(".")
     return clean or "_"
 
 
