@@ -5,6 +5,7 @@ verdict is in; then the training round, which makes version v + 1.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 EVALUATE, TRAIN = 0, 1
@@ -43,7 +44,7 @@ class Course:
         """Number of shards."""
         return len(self.steps)
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Steps until every shard ran out of rows."""
         return max(self.steps)
@@ -51,13 +52,27 @@ class Course:
     def present(self, round_: Round) -> frozenset[int]:
         """The shards that have a leaf in `round_`."""
         if round_.kind == EVALUATE:
-            return frozenset(shard for shard, has_rows in enumerate(self.held_out) if has_rows)
+            return self._evaluated
         step = round_.version % self.steps_per_epoch
-        return frozenset(shard for shard, steps in enumerate(self.steps) if step < steps)
+        return self._all if step < self._whole else frozenset(i for i, steps in enumerate(self.steps) if step < steps)
+
+    @cached_property
+    def _whole(self) -> int:
+        """Steps of an epoch in which every shard has a leaf."""
+        return min(self.steps)
+
+    @cached_property
+    def _all(self) -> frozenset[int]:
+        return frozenset(range(self.shards))
+
+    @cached_property
+    def _evaluated(self) -> frozenset[int]:
+        """The shards that have rows to evaluate on."""
+        return frozenset(shard for shard, has_rows in enumerate(self.held_out) if has_rows)
 
     def evaluates(self, version: int) -> bool:
         """Whether version is held for an evaluation."""
-        return any(self.held_out) and self._due(version, self.evaluate_every)
+        return bool(self._evaluated) and self._due(version, self.evaluate_every)
 
     def saves(self, version: int) -> bool:
         """Whether a checkpoint is written at version, whatever the verdict."""

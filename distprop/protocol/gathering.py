@@ -9,15 +9,20 @@ from distprop.protocol.effects import Send
 from distprop.protocol.evolve import evolve
 from distprop.protocol.messages import Address
 from distprop.protocol.server_state import Actions, ServerState, Step, then, to_servers
-from distprop.protocol.tree import Node, Parts, Sum, assemble, covered, maximal, root
+from distprop.protocol.tree import Node, Parts, Sum, assemble, mask_of, maximal, root
 
 
 def contribute(state: ServerState, message: say.Contribute) -> Step:
     """Take a worker's partial sums."""
     if message.attempt != state.attempt or message.round != state.round:
         return state, ()
-    parts = _with(state, state.now.parts, message.parts)
-    return advance(evolve(state, now=evolve(state.now, parts=parts)))
+    now, new = state.now, _new(message.parts, state.now.held)
+    if not new:
+        return state, ()
+    held = now.held
+    for node in new:
+        held |= node.mask
+    return advance(evolve(state, now=evolve(now, parts={**now.parts, **new}, held=held)))
 
 
 def push(state: ServerState, message: say.Push) -> Step:
@@ -28,16 +33,23 @@ def push(state: ServerState, message: say.Push) -> Step:
     state = evolve(state, peers={**state.peers, message.server: reached})
     if message.round >= state.round:
         key = (message.round, message.slice)
-        parts = _with(state, state.inbox.get(key, {}), message.parts)
+        parts = state.inbox.get(key, {})
+        parts = {**parts, **_new(message.parts, _covered(parts))}
         state = evolve(state, inbox={**state.inbox, key: parts})
     return advance(state)
 
 
-def _with(state: ServerState, parts: Parts, more: tuple[tuple[Node, Sum], ...]) -> Parts:
-    """`parts` and those of `more` that they do not cover."""
-    levels = root(state.course.shards).level
-    new = {node: total for node, total in more if not covered(node, parts, levels)}
-    return {**parts, **new} if new else parts
+def _new(parts: tuple[tuple[Node, Sum], ...], held: int) -> Parts:
+    """Those of `parts` that cover more than the shards that are `held`."""
+    return {node: total for node, total in parts if node.mask & ~held}
+
+
+def _covered(parts: Parts) -> int:
+    """The shards that `parts` cover, as bits."""
+    held = 0
+    for node in parts:
+        held |= node.mask
+    return held
 
 
 def advance(state: ServerState, _: None = None) -> Step:
@@ -55,10 +67,9 @@ def _push_own(state: ServerState) -> Step:
     parts = state.now.parts
     if state.now.pushed is not None and parts is state.now.pushed_of:
         return state, ()
-    held = {shard for node in parts for shard in node.shards}
-    if not all(shard in held for shard in state.plan.shards_at(state.me) if shard in present):
+    if state.plan.mask_at(state.me) & mask_of(present) & ~state.now.held:
         return state, ()
-    mine = tuple(maximal(root(state.course.shards), parts, present))
+    mine = maximal(root(state.course.shards), parts, present)
     state = evolve(state, now=evolve(state.now, pushed=mine, pushed_of=parts))
     return state, pushes(state)
 
@@ -78,12 +89,15 @@ def pushes(state: ServerState) -> Actions:
 
 def _total(state: ServerState, piece: int) -> Sum | None:
     """The sum over all leaves of the round for an own slice, once they are all here."""
-    parts = {**state.inbox.get((state.round, piece), {}), **state.now.parts}
-    return assemble(root(state.course.shards), parts, state.now.present)
+    now, there = state.now, state.inbox.get((state.round, piece), {})
+    if mask_of(now.present) & ~(now.held | _covered(there)):
+        return None
+    return assemble(root(state.course.shards), {**there, **now.parts}, now.present)
 
 
 def _all_here(state: ServerState) -> bool:
-    return all(state.peers.get(server, NOWHERE) >= state.round for server in state.plan.servers)
+    peers, round_ = state.peers, state.round
+    return all(peers.get(server, NOWHERE) >= round_ for server in state.plan.servers)
 
 
 def _ask(state: ServerState, effect: Any, piece: int) -> Step:

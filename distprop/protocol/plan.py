@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 
@@ -20,11 +21,27 @@ class Plan:
 
     def shards_of(self, worker: int) -> tuple[int, ...]:
         """The shards that `worker` owns, ascending."""
-        return tuple(shard for shard, owner in enumerate(self.owners) if owner == worker)
+        return self._owned.get(worker, ())
 
-    def shards_at(self, server: int) -> tuple[int, ...]:
-        """The shards owned by workers on the host of `server`, ascending."""
-        return tuple(shard for shard, owner in enumerate(self.owners) if self.homes[owner] == server)
+    @cached_property
+    def _owned(self) -> Mapping[int, tuple[int, ...]]:
+        """The shards of each worker that has any."""
+        owned: dict[int, tuple[int, ...]] = {}
+        for shard, owner in enumerate(self.owners):
+            owned[owner] = (*owned.get(owner, ()), shard)
+        return owned
+
+    def mask_at(self, server: int) -> int:
+        """The shards owned by workers on the host of `server`, as the bits of a number."""
+        return self._masks_at.get(server, 0)
+
+    @cached_property
+    def _masks_at(self) -> Mapping[int, int]:
+        masks: dict[int, int] = {}
+        for shard, owner in enumerate(self.owners):
+            home = self.homes[owner]
+            masks[home] = masks.get(home, 0) | 1 << shard
+        return masks
 
     def workers_at(self, server: int) -> tuple[int, ...]:
         """The workers on the host of `server`."""
@@ -32,9 +49,14 @@ class Plan:
 
     def slices_of(self, server: int) -> tuple[int, ...]:
         """The slices that `server` owns."""
-        return tuple(piece for piece, owner in enumerate(self.slices) if owner == server)
+        return self._slices_of.get(server, ())
 
-    @property
+    @cached_property
+    def _slices_of(self) -> Mapping[int, tuple[int, ...]]:
+        """The slices of each server."""
+        return {server: tuple(i for i, owner in enumerate(self.slices) if owner == server) for server in self.servers}
+
+    @cached_property
     def servers(self) -> tuple[int, ...]:
         """All servers, ascending."""
         return tuple(sorted(set(self.slices)))

@@ -17,7 +17,7 @@ from distprop.protocol.evolve import evolve
 from distprop.protocol.gathering import advance, contribute, hear_norms, norms_of, push, pushes, reduced
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.protocol.plan import NO_PLAN
-from distprop.protocol.server_state import Actions, Gathering, ServerState, Step, then, to_servers, to_workers
+from distprop.protocol.server_state import EMPTY, Actions, ServerState, Step, then, to_servers, to_workers
 
 __all__ = ["ServerState", "step"]
 
@@ -88,12 +88,12 @@ def _failed(state: ServerState, message: say.Failed) -> Step:
 
 
 def _begin(state: ServerState, round_: Round) -> Step:
-    inbox = {key: parts for key, parts in state.inbox.items() if key[0] >= round_}
+    inbox = {key: parts for key, parts in state.inbox.items() if key[0] >= round_} if state.inbox else state.inbox
     state = evolve(
         state,
         round=round_,
         stands=False,
-        now=Gathering(state.course.present(round_)),
+        now=evolve(EMPTY, present=state.course.present(round_)),
         inbox=inbox,
         peers={**state.peers, state.me: round_},
     )
@@ -167,7 +167,7 @@ def _train(state: ServerState, _: None) -> Step:
     saves: Actions = (do.Save(state.attempt, version),) if due and state.course.keeps else ()
     if not stands:
         return then(_begin, state, Round(version, TRAIN), saves)
-    state = evolve(state, round=Round(version, TRAIN), stands=True, now=Gathering())
+    state = evolve(state, round=Round(version, TRAIN), stands=True, now=EMPTY)
     return state, (*saves, _stands(state))
 
 

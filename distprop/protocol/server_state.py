@@ -21,12 +21,17 @@ class Gathering:
 
     present: frozenset[int] = frozenset()  # shards that have a leaf in it
     parts: Parts = field(default_factory=dict)  # from its own workers
+    held: int = 0  # the shards that they cover, as bits
     pushed: tuple[tuple[Node, Sum], ...] | None = None  # what it last sent to the other servers
     pushed_of: Parts | None = None  # the parts that it was made of
     asked: frozenset[tuple[type, int]] = frozenset()  # effects asked for: (Reduce | Update | Tally, slice)
     norms: Mapping[int, Any] = field(default_factory=dict)  # slice -> block sums of squares, where updates are clipped
     tail: Any = None  # of the whole round, once an own slice is made
     published: Mapping[int, say.Publish] = field(default_factory=dict)  # slices of the next version that are here
+
+
+EMPTY = Gathering()
+"""Nothing yet."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class ServerState:
     round: Round = NOWHERE
     stands: bool = False  # goes no further than this version, for now
     factor: float = 1.0
-    now: Gathering = field(default_factory=Gathering)
+    now: Gathering = EMPTY
     inbox: Mapping[tuple[Round, int], Parts] = field(default_factory=dict)  # (round, own slice) -> pushed parts
     peers: Mapping[int, Round] = field(default_factory=dict)  # server -> the furthest round it is known to have reached
     last_published: tuple[say.Publish, ...] = ()  # own slices of this version, in case a peer missed them

@@ -6,7 +6,11 @@ present in the round and on nothing else.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+REMEMBERED = 1024
+"""Shapes of sums that are kept: a job adds up the same nodes in the same way at almost every step."""
 
 
 class Node(NamedTuple):
@@ -21,9 +25,9 @@ class Node(NamedTuple):
         return range(self.place << self.level, (self.place + 1) << self.level)
 
     @property
-    def parent(self) -> "Node":
-        """The node above."""
-        return Node(self.level + 1, self.place >> 1)
+    def mask(self) -> int:
+        """The same as the bits of a number."""
+        return ((1 << (1 << self.level)) - 1) << (self.place << self.level)
 
     @property
     def children(self) -> tuple["Node", "Node"]:
@@ -41,47 +45,73 @@ Parts = Mapping[Node, Sum]
 """Partial sums by the node that they are the sum of."""
 
 
+Outline = Any
+"""A Sum of which only the nodes are known: a Node, or a pair (Outline, Outline)."""
+
+
+@lru_cache(REMEMBERED)
 def root(shards: int) -> Node:
     """The node over all of `shards` shards."""
     return Node((shards - 1).bit_length(), 0)
 
 
-def assemble(node: Node, parts: Parts, present: Collection[int]) -> Sum | None:
+def assemble(node: Node, parts: Parts, present: frozenset[int]) -> Sum | None:
     """The sum of `node` from `parts`; None while a present shard is missing, or where none is present."""
-    if node in parts:
-        return parts[node]
+    outline = _outline(node, frozenset(parts), present)
+    return None if outline is None else _fill(outline, parts)
+
+
+def maximal(node: Node, parts: Parts, present: frozenset[int]) -> tuple[tuple[Node, Sum], ...]:
+    """The largest complete nodes at or below `node`, left to right, with their sums."""
+    outlines = _maximal_outlines(node, frozenset(parts), present)
+    return tuple((found, _fill(outline, parts)) for found, outline in outlines)
+
+
+def _fill(outline: Outline, parts: Parts) -> Sum:
+    """An outline with the sums of its nodes in their places."""
+    if type(outline) is Node:
+        return parts[outline]
+    return _fill(outline[0], parts), _fill(outline[1], parts)
+
+
+@lru_cache(REMEMBERED)
+def _outline(node: Node, there: frozenset[Node], present: frozenset[int]) -> Outline | None:
+    return _drawn(node, there, mask_of(present))
+
+
+def _drawn(node: Node, there: frozenset[Node], present: int) -> Outline | None:
+    if node in there:
+        return node
     if node.level == 0:
         return None
-    sums = [assemble(child, parts, present) for child in node.children if _any_present(child, present)]
-    if not sums or None in sums:
+    found = [_drawn(child, there, present) for child in node.children if child.mask & present]
+    if not found or None in found:
         return None
-    return sums[0] if len(sums) == 1 else (sums[0], sums[1])
+    return found[0] if len(found) == 1 else (found[0], found[1])
 
 
-def maximal(node: Node, parts: Parts, present: Collection[int]) -> Iterator[tuple[Node, Sum]]:
-    """The largest complete nodes at or below `node`, left to right, with their sums."""
-    total = assemble(node, parts, present)
-    if total is not None:
-        yield node, total
+@lru_cache(REMEMBERED)
+def _maximal_outlines(node: Node, there: frozenset[Node], present: frozenset[int]) -> tuple[tuple[Node, Outline], ...]:
+    return tuple(_search(node, there, mask_of(present)))
+
+
+def _search(node: Node, there: frozenset[Node], present: int) -> Iterator[tuple[Node, Outline]]:
+    outline = _drawn(node, there, present)
+    if outline is not None:
+        yield node, outline
     elif node.level:
         for child in node.children:
-            yield from maximal(child, parts, present)
+            yield from _search(child, there, present)
 
 
-def covered(node: Node, parts: Parts, levels: int) -> bool:
-    """Whether `node` or a node above it is among `parts`; `levels` is the level of the root."""
-    while node.level <= levels:
-        if node in parts:
-            return True
-        node = node.parent
-    return False
+@lru_cache(REMEMBERED)
+def mask_of(shards: Collection[int]) -> int:
+    """Shards as the bits of a number."""
+    return sum(1 << shard for shard in shards)
 
 
-def subtrees(owned: Collection[int], shards: int, present: Collection[int]) -> tuple[tuple[Node, Sum], ...]:
+@lru_cache(REMEMBERED)
+def subtrees(owned: tuple[int, ...], shards: int, present: frozenset[int]) -> tuple[tuple[Node, Sum], ...]:
     """The maximal aligned subtrees of `owned` shards, as sums whose handles are shard indices."""
     leaves = {Node(0, shard): shard for shard in owned if shard in present}
-    return tuple(maximal(root(shards), leaves, present))
-
-
-def _any_present(node: Node, present: Collection[int]) -> bool:
-    return node.place in present if node.level == 0 else any(shard in present for shard in node.shards)
+    return maximal(root(shards), leaves, present)

@@ -70,8 +70,10 @@ def _compute(state: WorkerState) -> tuple[WorkerState, Actions]:
     """Start on the leaves that the plan gives this worker and that it has not started yet."""
     if state.plan is None or state.round is None or state.course is None:
         return state, ()
-    begun = {shard for node in state.started for shard in node.shards}
-    owned = [shard for shard in state.plan.shards_of(state.me) if shard not in begun]
+    owned = state.plan.shards_of(state.me)
+    if state.started:
+        begun = {shard for node in state.started for shard in node.shards}
+        owned = tuple(shard for shard in owned if shard not in begun)
     work = subtrees(owned, state.course.shards, state.course.present(state.round))
     first = len(state.started)
     actions = tuple(

@@ -1,6 +1,5 @@
 """A role: one state machine of the protocol and the hands that perform its effects."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -37,19 +36,23 @@ class Role(Generic[State]):
 
     def receive(self, message: Any) -> Iterator[Send]:
         """Let the machine hear `message`; yields what it sends, as soon as it does."""
-        heard = deque([message])
-        while heard:
-            self.state, actions = self._step(self.state, heard.popleft())
+        heard = [message]
+        for said in heard:  # answers are put behind while this goes on
+            self.state, actions = self._step(self.state, said)
             for action in actions:
-                if isinstance(action, Send):
+                if type(action) is Send:
                     yield self._pack(action)
                 elif (answer := self._perform(action)) is not None:
                     heard.append(answer)
 
     def _pack(self, send: Send) -> Send:
+        if not self._recorder.on:
+            return self._hands.pack(send)
         with self._recorder.span(type(send.message)):
             return self._hands.pack(send)
 
     def _perform(self, effect: Any) -> Any:
+        if not self._recorder.on:
+            return self._hands.perform(effect)
         with self._recorder.span(type(effect)):
             return self._hands.perform(effect)

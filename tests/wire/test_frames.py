@@ -1,5 +1,6 @@
 """Frames carry any message and any arrays; what is no frame is refused."""
 
+import marshal
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from distprop.protocol.course import Round
+from distprop.protocol.messages import Begin, Contribute
+from distprop.protocol.tree import Node
+from distprop.runtime.memory import Slot
 from distprop.runtime.wire.channel import Channel
 from distprop.runtime.wire.frames import HEAD, MAGIC, FrameError, decode, encode, read_head
 
@@ -85,3 +90,32 @@ def test_a_frame_whose_parts_do_not_fit_is_refused() -> None:
     frame = joined(Letter("x", [np.ones(9)]))
     with pytest.raises(FrameError):
         decode(read_head(frame[: HEAD.size], 10**9)[0], memoryview(frame[HEAD.size :] + bytes(64)))
+
+
+parts = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2**20), st.integers(0, 2**20), st.integers(0, 99)))
+
+
+@given(st.integers(0, 2**40), st.integers(0, 1), st.integers(0, 2**20), parts)
+@settings(max_examples=50, deadline=None)
+def test_the_messages_of_every_step_are_short_and_the_same_at_the_other_end(
+    version: int, kind: int, worker: int, drawn: list[tuple[int, int, int, int]]
+) -> None:
+    sums = tuple((Node(level, place), Slot(owner, slot)) for level, place, owner, slot in drawn)
+    for sent in (Begin(3, Round(version, kind)), Contribute(3, Round(version, kind), worker, sums)):
+        frame = joined(sent)
+        assert len(frame) < 100 + 40 * len(drawn)
+        assert decode(read_head(frame[: HEAD.size], 10**9)[0], memoryview(frame[HEAD.size :])) == sent
+
+
+def test_sums_that_do_not_lie_in_a_workers_slot_are_told_at_length() -> None:
+    sent = Contribute(0, Round(1, 1), 2, ((Node(0, 1), "elsewhere"),))
+    frame = joined(sent)
+    assert decode(read_head(frame[: HEAD.size], 10**9)[0], memoryview(frame[HEAD.size :])) == sent
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00", marshal.dumps((1, 2, 3, 4)), marshal.dumps(5), marshal.dumps((1,) * 5)]
+)
+def test_a_terse_frame_that_says_nothing_is_refused(content: bytes) -> None:
+    with pytest.raises(FrameError):
+        decode(0, memoryview(content))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from distprop.runtime.wire.frames import HEAD, Piece, decode, read_head
+from distprop.runtime.wire.frames import Piece
+from distprop.runtime.wire.intake import Intake
 
 LIMIT = 2**36
 """Bytes of the largest frame."""
@@ -18,13 +19,11 @@ class Channel:
     """Both ends of a connection have one. Not thread-safe."""
 
     def __init__(self, sock: socket.socket, limit: int = LIMIT) -> None:
-        self._socket, self._limit = sock, limit
+        self._socket, self._intake = sock, Intake(limit)
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._out: deque[memoryview] = deque()
-        self._head = memoryview(bytearray(HEAD.size))
-        self._parts, self._into, self._filled = 0, self._head, 0
         self.sent = self.received = 0  # bytes
 
     def fileno(self) -> int:
@@ -63,25 +62,17 @@ class Channel:
     def receive(self) -> Iterator[Any]:
         """The messages that have arrived. Raises EOFError at the end, FrameError, or OSError."""
         while True:
+            space = self._intake.space()
             try:
-                count = self._socket.recv_into(self._into[self._filled :])
+                count = self._socket.recv_into(space)
             except BlockingIOError:
                 return
             if not count:
                 raise EOFError
             self.received += count
-            self._filled += count
-            if self._filled == len(self._into):
-                yield from self._complete()
-
-    def _complete(self) -> Iterator[Any]:
-        if self._into is self._head:
-            self._parts, total = read_head(self._head, self._limit)
-            self._into = memoryview(bytearray(total))
-        else:
-            body, self._into = self._into, self._head
-            yield decode(self._parts, body)
-        self._filled = 0
+            yield from self._intake.took(count)
+            if count < len(space):
+                return  # nothing was left, and whatever came since rings again
 
     def close(self) -> None:
         """Close the socket."""

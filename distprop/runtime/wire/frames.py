@@ -2,7 +2,8 @@
 
     magic, number of parts (u32 each), length of the rest (u64) | length of each part (u64) | parts, 64-byte aligned
 
-The first part is a pickle, the others are its out-of-band buffers. Frames are read from authenticated peers only.
+The first part is a pickle, the others are its out-of-band buffers. A frame of no parts is a terse message, whole.
+Frames are read from authenticated peers only.
 """
 
 import pickle
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distprop.errors import DistpropError
+from distprop.runtime.wire import terse
 
 Piece = bytes | memoryview
 
@@ -25,6 +27,11 @@ class FrameError(DistpropError):
 
 def encode(message: Any) -> list[Piece]:
     """The frame of a message, as buffers that are sent one behind the other; arrays are not copied."""
+    brief = terse.write(message)
+    return _encode_at_length(message) if brief is None else [HEAD.pack(MAGIC, 0, len(brief)) + brief]
+
+
+def _encode_at_length(message: Any) -> list[Piece]:
     arrays: list[pickle.PickleBuffer] = []
     head = pickle.dumps(message, protocol=5, buffer_callback=arrays.append)
     parts: list[Piece] = [head, *(array.raw() for array in arrays)]
@@ -54,6 +61,17 @@ def read_head(head: Piece, limit: int) -> tuple[int, int]:
 
 def decode(parts: int, rest: memoryview) -> Any:
     """The message of a frame; its arrays are views of `rest`. Raises FrameError."""
+    return _decode_at_length(parts, rest) if parts else _decode_brief(rest)
+
+
+def _decode_brief(rest: memoryview) -> Any:
+    try:
+        return terse.read(rest)
+    except (ValueError, EOFError, TypeError) as error:
+        raise FrameError("a frame was refused", f"it is no message: {error}") from None
+
+
+def _decode_at_length(parts: int, rest: memoryview) -> Any:
     lengths = struct.unpack_from(f"<{parts}Q", rest)
     views: list[memoryview] = []
     start = _aligned(8 * parts)

@@ -1,6 +1,7 @@
 """The post: everything that a process hears, from its channels and its own threads, in one queue."""
 
-import selectors
+import logging
+import select
 import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,9 @@ from typing import Any, NamedTuple
 from distprop.protocol.messages import Address
 from distprop.runtime.wire.channel import Channel
 from distprop.runtime.wire.frames import FrameError, Piece, encode
+
+
+_log = logging.getLogger("distprop")
 
 
 class Mail(NamedTuple):
@@ -24,13 +28,15 @@ class Post:
 
     def __init__(self) -> None:
         self._channels: dict[Address, Channel] = {}
-        self._selector = selectors.DefaultSelector()
+        self._peers: dict[int, Address] = {}  # by descriptor
+        self._writing: set[Address] = set()  # to whom something waits to be sent
+        self._epoll = select.epoll()
         self._inner: deque[Mail] = deque()
         self._encoded_last: tuple[Any, Sequence[Piece]] | None = None
         self._bell, self._ring = socket.socketpair()
         self._bell.setblocking(False)
         self._ring.setblocking(False)
-        self._selector.register(self._bell, selectors.EVENT_READ, None)
+        self._epoll.register(self._bell, select.EPOLLIN)
 
     def put(self, message: Any, sender: Address | None = None) -> None:
         """Let the owner hear something from another thread."""
@@ -42,13 +48,16 @@ class Post:
         """Take a connection; an older one to the same peer is closed."""
         self.hang_up(peer)
         channel = self._channels[peer] = Channel(sock)
-        self._selector.register(channel, selectors.EVENT_READ, peer)
+        self._peers[channel.fileno()] = peer
+        self._epoll.register(channel, select.EPOLLIN)
 
     def hang_up(self, peer: Address) -> None:
         """Close the connection to a peer, if there is one."""
         channel = self._channels.pop(peer, None)
         if channel is not None:
-            self._selector.unregister(channel)
+            del self._peers[channel.fileno()]
+            self._writing.discard(peer)
+            self._epoll.unregister(channel)
             channel.close()
 
     @property
@@ -71,7 +80,8 @@ class Post:
         except OSError:
             self._lose(to)
             return
-        self._watch(to, channel)
+        if channel.pending or self._writing:
+            self._watch(to, channel)
 
     def _encoded(self, message: Any) -> Sequence[Piece]:
         """The frame of a message; one that goes to several peers is encoded once."""
@@ -81,32 +91,35 @@ class Post:
 
     def poll(self, timeout: float) -> Iterator[Mail]:
         """What has been heard, after at most `timeout` seconds."""
-        for key, events in self._selector.select(0 if self._inner else timeout):
-            if key.data is None:
-                self._hush()
+        for descriptor, events in self._epoll.poll(0 if self._inner else timeout):
+            if peer := self._peers.get(descriptor):
+                yield from self._serve(peer, events)
             else:
-                yield from self._serve(key.data, events)
+                self._hush()
         while self._inner:
             yield self._inner.popleft()
 
     def _serve(self, peer: Address, events: int) -> Iterator[Mail]:
-        channel = self._channels.get(peer)
-        if channel is None:
-            return
+        channel = self._channels[peer]
         try:
-            if events & selectors.EVENT_WRITE:
+            if events & select.EPOLLOUT:
                 channel.flush()
                 self._watch(peer, channel)
-            if events & selectors.EVENT_READ:
+            if events & ~select.EPOLLOUT:
                 for message in channel.receive():
                     yield Mail(peer, message)
-        except (OSError, EOFError, FrameError):
+        except (OSError, EOFError):
+            self._lose(peer)
+        except FrameError as error:
+            _log.warning("the connection to %s %d is closed: %s", peer.role, peer.number, error)
             self._lose(peer)
 
     def _watch(self, peer: Address, channel: Channel) -> None:
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.pending else 0)
-        if self._selector.get_key(channel).events != events:
-            self._selector.modify(channel, events, peer)
+        """Be told when the socket takes more, as long as something waits to be sent."""
+        if channel.pending == (peer in self._writing):
+            return
+        self._writing ^= {peer}
+        self._epoll.modify(channel, select.EPOLLIN | (select.EPOLLOUT if channel.pending else 0))
 
     def _lose(self, peer: Address) -> None:
         if peer in self._channels:
@@ -121,6 +134,6 @@ class Post:
         """Close everything."""
         for peer in self.peers:
             self.hang_up(peer)
-        self._selector.close()
+        self._epoll.close()
         self._bell.close()
         self._ring.close()

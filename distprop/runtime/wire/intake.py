@@ -1,0 +1,58 @@
+"""Frames out of a stream of bytes: small ones by way of one room, large ones straight into memory of their own."""
+
+from typing import Any
+
+import numpy as np
+
+from distprop.runtime.wire.frames import HEAD, decode, read_head
+
+ROOM = 1 << 16  # bytes
+
+
+class Intake:
+    """Where a connection's bytes belong, and the messages that they make. No frame is longer than `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._room, self._filled = memoryview(bytearray(ROOM)), 0
+        self._body: memoryview | None = None  # of a large frame that is arriving
+        self._parts = self._missing = 0
+
+    def space(self) -> memoryview:
+        """Where the next bytes are to be put."""
+        return self._room[self._filled :] if self._body is None else self._body[-self._missing :]
+
+    def took(self, count: int) -> list[Any]:
+        """The messages that are whole, now that `count` bytes have been put there. Raises FrameError."""
+        if self._body is None:
+            self._filled += count
+            return self._small()
+        self._missing -= count
+        if self._missing:
+            return []
+        body, self._body = self._body, None
+        return [decode(self._parts, body)]
+
+    def _small(self) -> list[Any]:
+        whole: list[Any] = []
+        start = 0
+        while self._filled - start >= HEAD.size:
+            self._parts, total = read_head(self._room[start : start + HEAD.size], self._limit)
+            body = start + HEAD.size
+            if self._filled - body < total:
+                self._grow(body, total)
+                break
+            whole.append(decode(self._parts, memoryview(bytearray(self._room[body : body + total]))))
+            start = body + total
+        if self._body is None and start:
+            self._filled -= start
+            self._room[: self._filled] = self._room[start : start + self._filled]
+        return whole
+
+    def _grow(self, start: int, total: int) -> None:
+        """Give a frame that the room cannot hold memory of its own, uninitialized: every byte will be written."""
+        if total > ROOM - HEAD.size:
+            there = self._filled - start
+            self._body = np.empty(total, np.uint8).data
+            self._body[:there] = self._room[start : self._filled]
+            self._missing, self._filled = total - there, 0
