@@ -12,7 +12,6 @@ from distprop.protocol.messages import Address
 from distprop.runtime.wire.channel import Channel
 from distprop.runtime.wire.frames import FrameError, Piece, encode
 
-
 _log = logging.getLogger("distprop")
 
 
