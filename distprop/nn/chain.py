@@ -1,7 +1,7 @@
 """Layers run one behind the other, forward and back, over all rows at once or piece by piece."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
@@ -52,7 +52,7 @@ class Chain:
 
         ctx: as for one layer; its `layer` is the number of the first stage's.
         """
-        ctx = replace(ctx, layer=ctx.layer - self.stages[0].number)
+        ctx = ctx.but(layer=ctx.layer - self.stages[0].number)
         if self.in_pieces and len(x) > PIECE:
             return self._forward_in_pieces(p, x, ctx)
         return self._forward(p, x, ctx)
@@ -71,8 +71,7 @@ class Chain:
     def _context(self, turn: int, mine: bool, ctx: Context) -> Context:
         stage = self.stages[self.order[turn]]
         following = self.order[turn + 1 : turn + 2]
-        return replace(
-            ctx,
+        return ctx.but(
             layer=ctx.layer + stage.number,
             wants_input_gradient=ctx.wants_input_gradient or self.order[turn] > self.first_trained,
             may_overwrite_input=mine,
@@ -80,12 +79,12 @@ class Chain:
         )
 
     def _forward_in_pieces(self, p: Sequence[Params], x: Array, ctx: Context) -> tuple[Array, ChainBackward, bool]:
-        memory = replace(ctx, layer=ctx.layer + self.stages[0].number)
+        memory = ctx.but(layer=ctx.layer + self.stages[0].number)
         y = memory.buffer("pieces", (len(x), *self.stages[-1].output_shape))
         backwards = []
         for piece, rows in _pieces(len(x)):
             # Without a way back nothing is kept, and all pieces use the same memory.
-            part, backward, _ = self._forward(p, x[rows], replace(ctx, piece=piece if ctx.training else 0))
+            part, backward, _ = self._forward(p, x[rows], ctx.but(piece=piece if ctx.training else 0))
             y[rows] = part
             backwards.append((rows, backward))
         return y, lambda dy, g: self._backward_in_pieces(backwards, dy, g, memory), True

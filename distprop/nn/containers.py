@@ -76,7 +76,7 @@ class Block:
     def forward(self, p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """As a layer's."""
         chain = self.chain(x.shape[1:])
-        inner = replace(ctx, layer=ctx.layer + 1 + self.number)
+        inner = ctx.but(layer=ctx.layer + 1 + self.number)
         y, backward, _ = chain.forward(self.lend(p), x, inner)
         return y, lambda dy, g: backward(dy, self.lend(g))
 
@@ -107,7 +107,7 @@ def residual(layers: Sequence[Layer]) -> Layer:
         return out, parameters
 
     def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        y, inner = block.forward(p, x, replace(ctx, may_overwrite_input=False))
+        y, inner = block.forward(p, x, ctx.but(may_overwrite_input=False))
         y = np.add(x, y, out=ctx.buffer("y", x.shape))
 
         def backward(dy: Array, g: Params) -> Array | None:
