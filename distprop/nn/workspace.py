@@ -1,11 +1,17 @@
 """Memory that is allocated once and lent again and again, so that a steady step allocates nothing large."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from distprop.nn.arrays import Array, Shape
+
+Views = TypeVar("Views")
+
+REMEMBERED = 16
+"""Vectors whose views are kept."""
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -20,6 +26,7 @@ class Workspace:
     def __init__(self) -> None:
         self._memory: dict[tuple[Any, ...], Array] = {}
         self._shaped: dict[tuple[Any, ...], Array] = {}
+        self._views: dict[int, tuple[Array, Any]] = {}
 
     def buffer(self, name: tuple[Any, ...], shape: Shape, dtype: np.dtype[Any]) -> Array:
         """A C-contiguous array of this shape and dtype, aligned to a cache line; contents arbitrary."""
@@ -28,6 +35,18 @@ class Workspace:
         if shaped is None:
             shaped = self._shaped[key] = self._shape(name, shape, dtype)
         return shaped
+
+    def views(self, flat: Array, make: Callable[[Array], Views]) -> Views:
+        """`make` of flat, kept for the next time: weights and gradients lie in the same few vectors at every step."""
+        known = self._views.get(id(flat))
+        if known is not None and known[0] is flat:
+            views: Views = known[1]
+            return views
+        if len(self._views) >= REMEMBERED:
+            del self._views[next(iter(self._views))]
+        made = make(flat)
+        self._views[id(flat)] = flat, made
+        return made
 
     @property
     def nbytes(self) -> int:

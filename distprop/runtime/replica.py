@@ -1,5 +1,6 @@
 """A worker's hands: a model replica that computes leaves and adds them up into slots of shared memory."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ class Replica:
     def __init__(self, me: int, blueprint: Blueprint, weights: Any, slots: Any) -> None:
         self.me, self._blueprint = me, blueprint
         self._computer = blueprint.computer()
-        self._slots, self._memory = slot_layout(blueprint), slots
+        self._slots = slot_layout(blueprint)
+        self._room_of = cache(lambda slot: (self._slots.gradient(slots, slot), self._slots.room(slots, slot)))
         self._weights = WeightLayout(blueprint.parameters).buffers(weights)
         for buffer in self._weights:
             buffer.flags.writeable = False
@@ -35,9 +37,7 @@ class Replica:
 
     def perform(self, effect: Compute) -> Computed:
         """Compute the leaves of a node and their sum into its slot."""
-        gradient = self._slots.gradient(self._memory, effect.slot)
-        room = self._slots.room(self._memory, effect.slot)
-        room[:] = 0.0
+        gradient, room = self._room_of(effect.slot)
         self._sum(effect.leaves, (effect.course, effect.round), gradient, room, 0)
         return Computed(effect.attempt, effect.round, effect.node, Slot(self.me, effect.slot))
 
