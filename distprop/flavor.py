@@ -156,8 +156,7 @@ def _outputs(model: Model) -> Any:
     from mlflow.types.schema import DataType
 
     if not hasattr(model, "classes_"):
-        wide = model.network.output_shape[1:] if model.network.output_shape == (1,) else model.network.output_shape
-        return Schema([TensorSpec(np.dtype(np.float32), (-1, *wide))])
+        return Schema([TensorSpec(np.dtype(np.float32), (-1, *model.predicted_shape))])
     labels = model.classes_
     if labels.dtype.kind not in "biuf":
         return Schema([ColSpec(DataType.string)])

@@ -67,6 +67,12 @@ class Model:
         """The fitted preprocessing."""
         return Features.from_json(self.features)
 
+    @property
+    def predicted_shape(self) -> tuple[int, ...]:
+        """The shape of what `predict` gives of one row of a regression: () for one value."""
+        width = self._loss.predicted_width(self.network.output_shape[-1])
+        return () if width == 1 else (width,)
+
     @cached_property
     def digest(self) -> str:
         """The digest of the weights: equal digests, equal bits."""
@@ -87,7 +93,8 @@ class Model:
         """
         outputs = self.predict_raw(x)
         if self._task == "regression":
-            return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+            values = self._loss.predicted(outputs)
+            return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         binary = self._task == "binary"
         places = (outputs.reshape(len(outputs)) > 0).astype(np.intp) if binary else outputs.argmax(axis=1)
         return np.take(self.classes_, places)
@@ -103,7 +110,7 @@ class Model:
         return shares
 
     def predict_raw(self, x: Any) -> NDArray[np.float32]:
-        """What the last layer gives, (N, outputs) float32: logits in a classification."""
+        """What the last layer gives, (N, outputs) float32: logits; of `gaussian` means, then log variances."""
         return self.predict_prepared(self.prepare(x))
 
     def prepare(self, x: Any) -> NDArray[np.float32]:

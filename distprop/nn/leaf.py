@@ -31,7 +31,7 @@ class LeafComputer:
     ) -> None:
         require_outputs(network, loss)
         self.network, self.loss, self.seed = network, loss, seed
-        self.layout = TailLayout(tuple(metrics), network.output_shape[-1], counts)
+        self.layout = TailLayout(tuple(metrics), loss.predicted_width(network.output_shape[-1]), counts)
         self.workspace = Workspace()
 
     @property
@@ -71,7 +71,7 @@ class LeafComputer:
     def _loss_into(self, tail: Tail, outputs: Array, y: Array, weights: Array | None) -> Array:
         dout = self.workspace.buffer(("dout",), outputs.shape, outputs.dtype)
         value = self.loss.value_and_gradient(outputs, y, weights, dout)
-        self.layout.write(tail, value, (outputs, y, weights))
+        self.layout.write(tail, value, (self.loss.predicted(outputs), y, weights))
         return dout
 
 
@@ -87,7 +87,7 @@ def require_outputs(network: Network, loss: Loss, classes: int | None = None) ->
             f"{loss.name} takes raw outputs and applies {loss.normalizes} itself",
             f"leave the last `{loss.normalizes}` out",
         )
-    count = classes if classes is not None else (shape[0] if shape else 1)
+    count = classes if classes is not None else loss.predicted_width(shape[0] if shape else 1)
     needed = (loss.outputs_for(count),)
     if shape != needed:
         raise ShapeError(

@@ -2,6 +2,9 @@
 
 Every value here is the sum over the batch's rows of (row weight) x (the row's loss); dividing by the sum of weights
 is left to whoever has all the batches. Weights None means that each row counts once.
+
+Accuracy: values are added up in float64; from float32 outputs a value is within 1e-6 of the exact one, relative, and a
+gradient within 1e-6 of its largest entry.
 """
 
 import math
@@ -23,6 +26,8 @@ class Loss(NamedTuple):
     activation: raw outputs (N, K) -> probabilities or values (N, K), a new array.
     outputs_for: number of classes, or values of one target -> width K of the last layer.
     normalizes: the kind of layer that this loss contains, so that the network must not end with it.
+    point: raw outputs (N, K) -> what is predicted and measured of them, a view; None: the outputs themselves.
+    quantiles: what the outputs are quantiles of the target at, where that is what they are.
     """
 
     name: str
@@ -31,6 +36,16 @@ class Loss(NamedTuple):
     activation: Callable[[Array], Array]
     outputs_for: Callable[[int], int]
     normalizes: str | None = None
+    point: Callable[[Array], Array] | None = None
+    quantiles: tuple[float, ...] = ()
+
+    def predicted(self, outputs: Array) -> Array:
+        """What is predicted and measured of raw outputs (N, K): a view, or the outputs themselves."""
+        return outputs if self.point is None else self.point(outputs)
+
+    def predicted_width(self, outputs: int) -> int:
+        """How many values are predicted of a row with that many outputs."""
+        return int(self.predicted(np.empty((0, outputs))).shape[1])
 
 
 def weighted_sum(values: Array, weights: Array | None) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 from distprop.errors import ConfigError
 from distprop.nn.class_losses import binary_cross_entropy, softmax_cross_entropy
 from distprop.nn.loss import Loss
-from distprop.nn.value_losses import huber, mean_absolute_error, mean_squared_error, pinball, poisson
+from distprop.nn.value_losses import gaussian, huber, mean_absolute_error, mean_squared_error, pinball, poisson
 from distprop.suggest import suggest_name
 
 __all__ = ["LOSSES", "LOSS_KINDS", "Loss", "build_loss"]
@@ -20,6 +20,7 @@ LOSS_KINDS: Mapping[str, Callable[..., Loss]] = {
     "huber": huber,
     "pinball": pinball,
     "poisson": poisson,
+    "gaussian": gaussian,
 }
 LOSSES: Mapping[str, Loss] = {name: make() for name, make in LOSS_KINDS.items()}
 """Each loss as it is without settings."""

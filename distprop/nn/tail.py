@@ -19,7 +19,7 @@ LOSS, WEIGHT, ROWS, SUMS = 0, 1, 2, 3  # where things are; metric sums start at 
 class TailLayout:
     """Where the sums are in a tail: float64 [loss, weight, rows, *metric sums], and in evaluations *counts behind.
 
-    outputs: the width K of the network's outputs. Tails are added value by value.
+    outputs: how many values are predicted of a row. Tails are added value by value.
     """
 
     metrics: tuple[Metric, ...]

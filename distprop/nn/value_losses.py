@@ -1,5 +1,6 @@
 """Losses of regressions: means over a row's outputs."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from distprop.nn.arrays import Array
 from distprop.nn.loss import Loss, by_row, matrix, same_count, weigh_rows, weighted_sum
 from distprop.nn.settings import require_number
 
+LOG_TURN = math.log(2.0 * math.pi)
 SMALLEST_RATE = 1e-6  # below it the logarithm is continued as a straight line
 
 
@@ -66,7 +68,10 @@ def pinball(quantiles: Sequence[float] | float = (0.5,)) -> Loss:
         weigh_rows(dout, weights)
         return value
 
-    return Loss("pinball", "regression", value_and_gradient, np.copy, lambda width: len(q))  # noqa: ARG005 - one target
+    def outputs_for(width: int) -> int:  # noqa: ARG001 - one target
+        return len(q)
+
+    return Loss("pinball", "regression", value_and_gradient, np.copy, outputs_for, quantiles=tuple(q.tolist()))
 
 
 def poisson() -> Loss:
@@ -85,6 +90,34 @@ def poisson() -> Loss:
         return value
 
     return Loss("poisson", "regression", value_and_gradient, np.copy, same_count)
+
+
+def gaussian() -> Loss:
+    """-log of the density that a normal distribution gives the target, in nats, mean over a target's K values.
+
+    outputs (N, 2 K): K means, then the K logarithms of the variances; targets (N, K) or (N,). What is predicted and
+    measured is the means. Source: Nix & Weigend 1994, "Estimating the mean and variance of the target probability
+    distribution", ICNN.
+    """
+
+    def value_and_gradient(outputs: Array, targets: Array, weights: Array | None, dout: Array) -> float:
+        exact, width = outputs.astype(np.float64), outputs.shape[1] // 2
+        error, precision = exact[:, :width] - matrix(targets), np.exp(-exact[:, width:])
+        squares = np.square(error) * precision
+        value = weighted_sum(0.5 * (LOG_TURN + exact[:, width:] + squares).mean(axis=1), weights)
+        np.divide(error * precision, width, out=dout[:, :width], casting="same_kind")
+        np.divide(0.5 * (1.0 - squares), width, out=dout[:, width:], casting="same_kind")
+        weigh_rows(dout, weights)
+        return value
+
+    def activation(outputs: Array) -> Array:
+        return _means(outputs).copy()
+
+    return Loss("gaussian", "regression", value_and_gradient, activation, lambda width: 2 * width, point=_means)
+
+
+def _means(outputs: Array) -> Array:
+    return outputs[:, : outputs.shape[1] // 2]
 
 
 def _by_error(name: str, value: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Loss:

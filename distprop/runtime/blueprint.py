@@ -55,9 +55,9 @@ class Blueprint:
 
     def _counts(self) -> Counts | None:
         if self.loss.task == "regression":
-            width = self.network.output_shape
+            width = self.loss.predicted_width(self.network.output_shape[-1])
             span = self.dataset.target_range
-            return scatter_counts(*span) if span and width == (1,) else None
+            return scatter_counts(*span) if span and width == 1 else None
         classes = len(self.dataset.targets.classes or ())
         return confusion_counts(classes) if classes <= MOST_CLASSES else None
 

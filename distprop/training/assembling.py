@@ -15,6 +15,7 @@ from distprop.protocol.course import Course
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.judge import Criteria
 from distprop.suggest import suggest_name
+from distprop.training.weighing import with_numbers, without_classes
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,17 @@ class Assembly:
 
 def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     """Open and survey the data, build the network on its shapes. Raises UserError for whatever does not fit."""
-    loss = build_loss(job.loss)
+    loss = build_loss(without_classes(job.loss))
     _require_watched(job, ["loss", *(metric.name for metric in build_metrics(job.metrics, loss.task))])
     data = data_settings(job)
     dataset = prepare(data, job.seed, loss.task, declared_outputs(job.model), survey_map)
-    job = with_layers(job, dataset.input_shape, dataset.targets.outputs)
-    last = job.train.last_version(dataset.train_plan.steps_per_epoch)
-    blueprint = make_blueprint(job, dataset, last)
     classes = dataset.targets.classes
-    require_outputs(blueprint.network, loss, len(classes) if classes is not None else dataset.targets.outputs)
+    count = len(classes) if classes is not None else dataset.targets.outputs
+    job = with_layers(job, dataset.input_shape, loss.outputs_for(count))
+    last = job.train.last_version(dataset.train_plan.steps_per_epoch)
+    blueprint = make_blueprint(job, dataset, last, with_numbers(job.loss, dataset, survey_map))
+    require_outputs(blueprint.network, loss, count)
+    _ = blueprint.loss
     _ = blueprint.optimizer  # built here, so that what is wrong with it is said before anything starts
     return Assembly(job, blueprint, make_course(job, blueprint), make_criteria(job))
 
@@ -87,12 +90,12 @@ def declared_outputs(model: Any) -> int | None:
     return None
 
 
-def make_blueprint(job: Job, dataset: Dataset, last: int) -> Blueprint:
-    """The recipe made ready."""
+def make_blueprint(job: Job, dataset: Dataset, last: int, loss: Any) -> Blueprint:
+    """The recipe made ready. loss: as the job has it, its class weights as numbers."""
     layers: Sequence[Any] = job.model if not isinstance(job.model, str) else ()
     return Blueprint(
         layers=tuple(layers),
-        loss_spec=job.loss,
+        loss_spec=loss,
         metric_names=job.metrics,
         optimizer_name=job.optimizer.name,
         optimizer_settings=job.optimizer.settings,

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -23,15 +24,25 @@ WIDTHS = {
     "huber": (1, 3),
     "pinball": (1,),
     "poisson": (1, 3),
+    "gaussian": (2, 6),
 }
 SET = {
+    "weighted": {"softmax_cross_entropy": {"class_weights": [0.5, 2.0, 0.0, 1.5], "label_smoothing": 0.1}},
+    "weighted_binary": {"binary_cross_entropy": {"class_weights": [0.4, 3.0]}},
     "smooth": {"softmax_cross_entropy": {"label_smoothing": 0.2}},
     "smooth_binary": {"binary_cross_entropy": 0.2},
     "small_huber": {"huber": 0.3},
     "quantiles": {"pinball": [0.1, 0.5, 0.8]},
 }
 EACH = [(name, width) for name, widths in WIDTHS.items() for width in widths]
-EACH += [("smooth", 4), ("smooth_binary", 1), ("small_huber", 2), ("quantiles", 3)]
+EACH += [
+    ("weighted", 4),
+    ("weighted_binary", 1),
+    ("smooth", 4),
+    ("smooth_binary", 1),
+    ("small_huber", 2),
+    ("quantiles", 3),
+]
 
 
 def made(name: str) -> Loss:
@@ -45,7 +56,8 @@ def drawn(name: str, rows: int, width: int, seed: int = 0):
     if made(name).name == "poisson":
         return np.exp(outputs), draw.poisson(2.0, (rows, width)).astype(np.float64), weights
     if made(name).task == "regression":
-        return outputs, draw.normal(size=(rows, 1 if made(name).name == "pinball" else width)), weights
+        values = {"pinball": 1, "gaussian": width // 2}.get(made(name).name, width)
+        return outputs, draw.normal(size=(rows, values)), weights
     return outputs, draw.integers(0, max(2, width), rows), weights
 
 
@@ -114,6 +126,8 @@ def test_float32_outputs_give_a_float32_gradient_and_the_right_value(name, width
     assert grad.dtype == np.float32
     assert isinstance(value, float)
     assert value == pytest.approx(value_and_gradient(name, outputs, targets, weights)[0], rel=1e-6)
+    _, exact = value_and_gradient(name, outputs.astype(np.float32).astype(np.float64), targets, weights)
+    assert np.abs(grad - exact).max() <= 1e-6 * np.abs(exact).max()
 
 
 def test_softmax_cross_entropy_is_its_formula():
@@ -165,6 +179,17 @@ def test_outputs_are_not_written(name):
 
 def by_hand(name, z, t):
     """The loss of one row as its documentation has it. z: outputs, t: target values or a label."""
+    if name == "weighted":
+        aims = [0.1 / 4 + 0.9 * (k == t) for k in range(4)]
+        return -(0.5, 2.0, 0.0, 1.5)[t] * sum(
+            a * (v - math.log(sum(map(math.exp, z)))) for a, v in zip(aims, z, strict=True)
+        )
+    if name == "weighted_binary":
+        return (0.4, 3.0)[t] * by_hand("binary_cross_entropy", z, t)
+    if name == "gaussian":
+        means, spreads = z[: len(t)], [math.exp(v / 2) for v in z[len(t) :]]
+        parts = [-math.log(NormalDist(m, s).pdf(v)) for m, s, v in zip(means, spreads, t, strict=True)]
+        return sum(parts) / len(parts)
     if name in ("softmax_cross_entropy", "smooth"):
         s = 0.2 if name == "smooth" else 0.0
         aims = [s / len(z) + (1 - s) * (k == t) for k in range(len(z))]
@@ -233,6 +258,9 @@ def test_quantiles_need_an_output_each():
         ({"pinball": []}, "is empty"),
         ({"softmax_cross_entropy": {"label_smoothing": 1.0}}, "from 0 to below 1"),
         ({"poisson": 3}, "has none"),
+        ({"softmax_cross_entropy": {"class_weights": [1.0, -1.0]}}, "class_weights` is -1.0"),
+        ({"softmax_cross_entropy": {"class_weights": "balanced"}}, "one number for each class"),
+        ({"binary_cross_entropy": {"class_weights": [1.0]}}, "one number for each class"),
     ],
 )
 def test_wrong_settings_are_refused(spec, said):
@@ -247,3 +275,23 @@ def test_losses_are_built_by_name():
         build_loss("mean_square_error")
     with pytest.raises(ConfigError, match="has none"):
         build_loss({"mean_squared_error": {"delta": 1}})
+
+
+def test_a_class_weight_is_a_row_weight():
+    outputs, targets, weights = drawn("softmax_cross_entropy", 9, 4)
+    rows = np.array([0.5, 2.0, 0.0, 1.5])[targets] * weights
+    loss = build_loss({"softmax_cross_entropy": {"class_weights": [0.5, 2.0, 0.0, 1.5]}})
+    dout = np.empty_like(outputs)
+    value = loss.value_and_gradient(outputs, targets, weights, dout)
+    expected, grad = value_and_gradient("softmax_cross_entropy", outputs, targets, rows)
+    assert value == expected
+    np.testing.assert_array_equal(dout, grad)
+
+
+def test_gaussian_predicts_means_and_needs_two_outputs_a_value():
+    loss = LOSSES["gaussian"]
+    outputs = np.arange(12.0).reshape(2, 6)
+    assert loss.outputs_for(3) == 6
+    assert loss.predicted_width(6) == 3
+    assert loss.predicted(outputs).tolist() == loss.activation(outputs).tolist() == [[0, 1, 2], [6, 7, 8]]
+    assert LOSSES["mean_squared_error"].predicted_width(6) == 6
