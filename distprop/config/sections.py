@@ -66,6 +66,11 @@ class Data(Strict):
         description="columns to learn from: all, a list of names or globs, or a mapping to transforms",
         examples=["all", ["x*"], {"age": "standardize"}],
     )
+    augment: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = Field(
+        default=(),
+        description="what training rows go through, in order, and no others: flip, shift, crop, noise, amplitude",
+        examples=[[{"flip": "horizontal"}, {"shift": 2}]],
+    )
     target: str = Field(description="the column to predict", examples=["label"])
     classes: Classes = Field(
         default="auto", description="the class values in the order of the outputs, or auto", examples=["auto"]

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from distprop.data.augmenting import Augmentation, parse_augment
 from distprop.data.choosing import FeaturePlan, missing_column, resolve_features
 from distprop.data.classes import check_classes, check_count, resolve_classes
 from distprop.data.columns import Column
@@ -20,11 +21,12 @@ from distprop.data.splitting import split_source
 from distprop.data.survey import OWN, Request, ShardSurvey, SurveyMap
 from distprop.data.survey_cache import remembered_survey
 from distprop.data.targets import Targets, Task
-from distprop.errors import DataError
+from distprop.errors import ConfigError, DataError
 
 __all__ = ["Dataset", "Split", "prepare"]
 
 SHUFFLE_ROWS = 16_384
+CODES = ("one_hot", "vocabulary", "pad")  # transforms whose values are no amounts
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Wanted:
     valid: Any = None
     test: Any = None
     features: Any = "all"
+    augment: Sequence[Any] = ()
     weight: str | None = None
     classes: Any = "auto"
     shards: int = 1
@@ -48,13 +51,13 @@ def prepare(
 ) -> Dataset:
     """Open and survey the data of a job. Raises DataError for all that can be seen to be wrong with it.
 
-    data: the job's `data` section as a plain dict: train, valid, test, features, target, weight, shards,
-    batch_size,
-    shuffle_rows. task: what the loss answers. outputs: what the model gives a row, or None to go by the data.
-    survey_map: as builtin `map`; may compute elsewhere (functions and arguments are picklable) but keeps the
+    data: the job's `data` section as a plain dict: train, valid, test, features, augment, target, weight, shards,
+    batch_size, shuffle_rows. task: what the loss answers. outputs: what the model gives a row, or None to go by the
+    data. survey_map: as builtin `map`; may compute elsewhere (functions and arguments are picklable) but keeps the
     order.
     """
     wanted = Wanted(**{key: value for key, value in data.items() if value is not None})
+    augmentation = parse_augment(wanted.augment)
     source = open_source(wanted.train)
     target, weight = _target(source, wanted.target, task), _weight(source, wanted.weight)
     plan = resolve_features(
@@ -70,8 +73,9 @@ def prepare(
     if weight is not None:
         _check_weights(parts, weight.name, found)
     targets = _targets(wanted, parts, target, task, outputs, found)
-    features = Features(tuple(_fit(feature, found["train"]) for feature in plan.features))
-    encoding = Encoding(features, targets, wanted.weight)
+    features = Features(tuple(_fit(feature, found["train"]) for feature in plan.features), augmentation.crop)
+    _check_augmentation(augmentation, features)
+    encoding = Encoding(features, targets, wanted.weight, augmentation)
     splits = {name: _split(name, part, wanted, found[name]) for name, part in parts.items()}
     return Dataset(
         splits,
@@ -205,6 +209,18 @@ def _fit(feature: Feature, found: ShardSurvey) -> Feature:
 def _filled(feature: Feature) -> list[Any]:
     """What missing values become, which is a category too."""
     return [t.settings["value"] for t in feature.transforms if t.kind == "impute"]
+
+
+def _check_augmentation(augmentation: Augmentation, features: Features) -> None:
+    """Raise ConfigError where a step does not fit the rows, or would change codes as if they were amounts."""
+    augmentation.check(features.whole_shape)
+    coded = [f.column.name for f in features.features if any(t.kind in CODES for t in f.transforms)]
+    if augmentation.steps and coded:
+        raise ConfigError(
+            f"data.augment asks for {augmentation.steps[0].kind}, and column {coded[0]!r} has codes or padding",
+            "a code that is moved or made a little larger stands for something else",
+            "leave data.augment out, or take the column out of data.features",
+        )
 
 
 def _targets(

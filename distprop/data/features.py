@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop.data.columns import MISSING_TEXT, Column, Raw, raw_from_numpy
+from distprop.data.moving import centre
 from distprop.data.transforms import Learned, Step, Transform
 from distprop.errors import DataError
 
@@ -73,13 +74,20 @@ class Features:
     """All columns that go into the network.
 
     One column alone keeps its shape; several stand one after the other in one flat vector (D,).
+    crop: sizes that the first axes of the shape are cut to, around the centre; () leaves rows whole.
     """
 
     features: tuple[Feature, ...]
+    crop: tuple[int, ...] = ()
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one row's input."""
+        return (*self.crop, *self.whole_shape[len(self.crop) :])
+
+    @cached_property
+    def whole_shape(self) -> tuple[int, ...]:
+        """Shape of one row before it is cropped."""
         if len(self.features) == 1:
             only = self.features[0]
             if only.column.kind == "list" and not only.indicator:
@@ -93,13 +101,18 @@ class Features:
 
     def apply_raw(self, raw: Raw) -> NDArray[np.float32]:
         """Raw values of all columns -> (N, *input_shape) float32, contiguous."""
+        whole = self.whole(raw)
+        return centre(whole, self.crop) if self.crop else whole
+
+    def whole(self, raw: Raw) -> NDArray[np.float32]:
+        """Raw values of all columns -> (N, *whole_shape) float32, contiguous; may be a view of them."""
         parts = [feature.values(raw[feature.column.name]) for feature in self.features]
         if len(parts) == 1:
             x = np.ascontiguousarray(parts[0], dtype=np.float32)
         else:
             x = np.empty((len(parts[0]), sum(part.shape[1] for part in parts)), dtype=np.float32)
             np.concatenate(parts, axis=1, out=x, casting="unsafe")  # int64 to float32 counts as unsafe
-        shaped: NDArray[np.float32] = x.reshape(len(x), *self.input_shape)
+        shaped: NDArray[np.float32] = x.reshape(len(x), *self.whole_shape)
         return shaped
 
     def apply(self, data: Any) -> NDArray[np.float32]:
@@ -144,12 +157,13 @@ class Features:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: part of a saved model."""
-        return {"features": [_feature_to_json(feature) for feature in self.features]}
+        features = [_feature_to_json(feature) for feature in self.features]
+        return {"features": features} | ({"crop": list(self.crop)} if self.crop else {})
 
     @classmethod
     def from_json(cls, made: Mapping[str, Any]) -> "Features":
         """The inverse of `to_json`."""
-        return cls(tuple(_feature_from_json(one) for one in made["features"]))
+        return cls(tuple(_feature_from_json(one) for one in made["features"]), tuple(made.get("crop", ())))
 
 
 def _feature_to_json(feature: Feature) -> dict[str, Any]:

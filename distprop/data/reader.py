@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from distprop.data.augmenting import NO_AUGMENTATION, Augmentation, Leaf
 from distprop.data.features import Features
 from distprop.data.order import Piece, ShardOrder
 from distprop.data.part import GroupCache, Part, Rows, join_rows
@@ -34,10 +35,14 @@ class Encoding:
     features: Features
     targets: Targets
     weight: str | None = None
+    augmentation: Augmentation = NO_AUGMENTATION
 
-    def batch(self, rows: Rows) -> Batch:
-        """x, y and the receipt of exactly these rows."""
-        x = self.features.apply_raw(rows.columns)
+    def batch(self, rows: Rows, leaf: Leaf | None = None) -> Batch:
+        """x, y and the receipt of exactly these rows; x as it is trained on, where they are a leaf's."""
+        if leaf is None or not self.augmentation.steps:
+            x = self.features.apply_raw(rows.columns)
+        else:
+            x = self.augmentation.apply(self.features.whole(rows.columns), leaf)
         y = self.targets.apply_raw(rows.columns[self.targets.column.name])
         weights = rows.columns[self.weight].astype(np.float32) if self.weight else None
         receipt = receipt_of(rows.positions, list(rows.columns.values()))
@@ -61,7 +66,7 @@ class ShardReader:
         window_rows: int,
         cache: GroupCache | None = None,
     ) -> None:
-        self.plan, self.shard = plan, shard
+        self.plan, self.shard, self.seed = plan, shard, seed
         self._split, self._part, self._encoding = split, part, encoding
         self._order = ShardOrder(part.pieces(*plan.bounds(shard)), seed, shard, window_rows)
         self._cache = cache or GroupCache()
@@ -69,13 +74,13 @@ class ShardReader:
         self._window: tuple[tuple[int, int], Rows] | None = None
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """The leaf of `step`, counted from 0 in the epoch. Raises IndexError where the shard has run out."""
+        """The leaf of `step`, counted from 0 in the epoch, augmented. Raises IndexError where the shard has run out."""
         start, stop = self.plan.leaf_bounds(self.shard, step)
         if start == stop:
             raise IndexError(f"shard {self.shard} has no leaf in step {step} of an epoch")
         with self._lock:
             rows = join_rows(list(self._between(epoch, start, stop)))
-        return self._encoding.batch(rows)
+        return self._encoding.batch(rows, Leaf(self.seed, epoch * self.plan.steps_per_epoch + step, self.shard))
 
     def look_ahead(self, epoch: int, step: int) -> bool:
         """Decode at most one row group of the window after that of `step`, as far as the window is used up.
