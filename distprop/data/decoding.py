@@ -112,8 +112,18 @@ def _decode_numbers(column: Column, array: pa.Array) -> NDArray[Any]:
         array = array.cast(pa.float64())
     if array.null_count:
         array = pc.fill_null(array.cast(pa.from_numpy_dtype(column.raw_dtype)), math.nan)
-    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    values = _in_place(array)
     return values.astype(column.raw_dtype, copy=False) if column.missing else values
+
+
+def _in_place(array: pa.Array) -> NDArray[Any]:
+    """The numbers of an array without nulls, not to be written. `to_numpy` would load pandas, where it is installed."""
+    dtype = np.dtype(_number(array.type))
+    if not len(array):
+        return np.empty(0, dtype)
+    values: NDArray[Any] = np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize)
+    values.flags.writeable = False
+    return values
 
 
 def _decode_list(column: Column, array: pa.Array, place: str) -> NDArray[Any]:
@@ -141,7 +151,7 @@ def _spread(values: NDArray[Any], present: NDArray[np.bool_], rows: int) -> NDAr
 def _check_lengths(column: Column, array: pa.Array, place: str) -> None:
     if pa.types.is_fixed_size_list(array.type):
         return
-    lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+    lengths = _in_place(pc.list_value_length(array))
     wrong = np.flatnonzero(lengths != column.width)
     if wrong.size:
         raise DataError(
@@ -156,7 +166,7 @@ def _decode_text(array: pa.Array) -> NDArray[np.uint64]:
     if not isinstance(array, pa.DictionaryArray):
         array = array.dictionary_encode()
     digests = text_digests(array.dictionary.to_pylist())
-    codes = pc.fill_null(array.indices.cast(pa.int64()), len(digests)).to_numpy(zero_copy_only=False)
+    codes = _in_place(pc.fill_null(array.indices.cast(pa.int64()), len(digests)))
     found: NDArray[np.uint64] = np.append(digests, np.uint64(MISSING_TEXT))[codes]
     return found
 
