@@ -135,7 +135,7 @@ def _known_word(model: Model, column: Column) -> str:
 
 
 def _is_tensor(columns: tuple[Column, ...]) -> bool:
-    return len(columns) == 1 and columns[0].kind == "list"
+    return len(columns) == 1 and columns[0].kind == "list" and columns[0].padding is None
 
 
 def _column_spec(column: Column) -> Any:

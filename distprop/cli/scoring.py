@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from distprop.config import expand
 from distprop.data.cachedir import write_whole
 from distprop.data.columns import Column
-from distprop.data.decoding import describe
+from distprop.data.decoding import describe_like
 from distprop.data.part import Part, Rows
 from distprop.data.reader import Encoding
 from distprop.data.source import Source, open_source
@@ -111,7 +111,7 @@ def _fitting(source: Source, columns: Sequence[Column]) -> tuple[Column, ...]:
     """The columns, if the data has all of them in a form that the model can read."""
     _known(source, [column.name for column in columns])
     for column in columns:
-        there = describe(source.schema.field(column.name))
+        there = describe_like(column, source.schema.field(column.name))
         if there is None or (there.kind, there.width) != (column.kind, column.width):
             raise DataError(
                 f"column {column.name!r} of {source.name} is {source.schema.field(column.name).type}",

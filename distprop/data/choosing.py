@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from distprop.data.columns import Column
-from distprop.data.decoding import describe
+from distprop.data.columns import Column, Padding
+from distprop.data.decoding import describe, describe_padded, is_varying
 from distprop.data.features import Feature
 from distprop.data.transforms import TRANSFORMS, Transform, parse_transforms
 from distprop.errors import DataError
@@ -78,17 +79,47 @@ def missing_column(what: str, name: str, schema: pa.Schema) -> DataError:
 
 
 def _feature(name: str, spec: Any, schema: pa.Schema) -> Feature:
-    column = describe(schema.field(name))
+    transforms, field = parse_transforms(name, spec), schema.field(name)
+    pads = [transform for transform in transforms if transform.kind == "pad"]
+    column = _padded(field, pads[0]) if pads else describe(field)
     if column is None:
-        raise DataError(
-            f"column {name!r} cannot be a feature",
-            f"its type is {schema.field(name).type}",
-            "leave it out, or turn it into numbers or fixed-size lists when you write the file",
-        )
-    transforms = parse_transforms(name, spec)
+        raise _no_feature(field)
     _check_chain(column, transforms)
     fills = any(transform.kind == "impute" for transform in transforms)
     return Feature(replace(column, missing=fills), transforms)
+
+
+def _padded(field: pa.Field, pad: Transform) -> Column:
+    length, value, keep = (pad.settings[name] for name in ("length", "value", "keep"))
+    column = describe_padded(field, length, Padding(value, keep))
+    if column is None:
+        raise DataError(
+            f"data.features.{field.name} asks for pad", f"its type is {field.type}", "pad lists of numbers only"
+        )
+    if column.raw_dtype.kind in "iu" and not (value == int(value) and _holds(column, int(value))):
+        raise DataError(
+            f"data.features.{field.name}.pad fills up with {value}",
+            f"its lists hold {column.dtype}",
+            "use a value of that type, or write the column with another one",
+        )
+    return column
+
+
+def _holds(column: Column, value: int) -> bool:
+    limits = np.iinfo(column.raw_dtype)
+    return int(limits.min) <= value <= int(limits.max)
+
+
+def _no_feature(field: pa.Field) -> DataError:
+    varying = is_varying(field.type)
+    return DataError(
+        f"column {field.name!r} cannot be a feature",
+        f"its type is {field.type}"
+        + (": lists of any length, and a network takes rows of one shape" if varying else ""),
+        f"give its lists one length, as `{field.name}: {{pad: 100}}` in data.features, or leave it out"
+        if varying
+        else "leave it out, or turn it into numbers or fixed-size lists when you write the file",
+    )
 
 
 def _check_chain(column: Column, transforms: Sequence[Transform]) -> None:
@@ -123,9 +154,19 @@ def _misplaced(column: Column, transform: Transform, kinds: Sequence[str], place
         return "only impute can come before it"
     if transform.kind in before:
         return "it is there twice"
+    if "pad" in kinds and not (transform.kind == "pad" and place == 0):
+        return _unfit_with_pad(transform, column, place)
     if transform.need == "moments" and "standardize" in before:
         return "it cannot learn from standardized values; put it first"
     return ""
+
+
+def _unfit_with_pad(transform: Transform, column: Column, place: int) -> str:
+    """The padding value must be found again behind the transforms: a layer knows a row's length by it."""
+    if transform.kind == "pad":
+        return "it must be first"
+    alike = transform.kind == "scale" and column.padding is not None and column.padding.value == 0
+    return "" if alike and place else "beside pad there can only be scale, behind it, and with a padding of 0"
 
 
 def _unfit_fill(column: Column, transform: Transform, encoded: bool) -> str:

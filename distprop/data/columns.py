@@ -21,6 +21,14 @@ MISSING_TEXT = 0
 
 
 @dataclass(frozen=True)
+class Padding:
+    """How lists of varying length become equally long: `value` behind short ones, which end of long ones is kept."""
+
+    value: float = 0
+    keep: Literal["first", "last"] = "first"
+
+
+@dataclass(frozen=True)
 class Column:
     """A column as it is read. `shape` is that of one row's value: () for numbers and text."""
 
@@ -29,6 +37,7 @@ class Column:
     dtype: str  # NumPy's name of the stored type; "text" for text
     shape: tuple[int, ...] = ()
     missing: bool = False  # nulls and NaN are allowed
+    padding: Padding | None = None  # of lists that are brought to shape[0] elements
 
     @property
     def width(self) -> int:

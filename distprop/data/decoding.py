@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from distprop.data.columns import MISSING_TEXT, Column, text_digests
+from distprop.data.columns import MISSING_TEXT, Column, Padding, text_digests
+from distprop.data.padding import pad_rows
 from distprop.data.tables import SHAPE_KEY
 from distprop.errors import DataError
 
@@ -32,10 +34,31 @@ def describe(field: pa.Field) -> Column | None:
     if pa.types.is_fixed_size_list(kind):
         inner, sizes = _nested(kind)
         return _list_column(field.name, inner, _checked_shape(field.name, declared or sizes, math.prod(sizes)))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if is_varying(kind):
         return _list_column(field.name, kind.value_type, declared) if declared else None
     dtype = _number(kind)
     return Column(field.name, "number", dtype) if dtype else None
+
+
+def describe_padded(field: pa.Field, length: int, padding: Padding) -> Column | None:
+    """The column behind a field whose lists are brought to `length` elements; None where it has no lists of numbers."""
+    column = describe(field)
+    if column is None and is_varying(field.type):
+        inner, sizes = _nested(field.type.value_type)
+        column = _list_column(field.name, inner, (length, *sizes))
+    if column is None or column.kind != "list":
+        return None
+    return replace(column, shape=(length, *column.shape[1:]), padding=padding)
+
+
+def describe_like(column: Column, field: pa.Field) -> Column | None:
+    """The column behind a field, read as `column` is."""
+    return describe_padded(field, column.shape[0], column.padding) if column.padding else describe(field)
+
+
+def is_varying(kind: pa.DataType) -> bool:
+    """Whether a type is that of lists, each as long as it likes."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _nested(kind: pa.DataType) -> tuple[pa.DataType, tuple[int, ...]]:
@@ -95,13 +118,13 @@ def decode(column: Column, chunks: pa.ChunkedArray, place: str) -> NDArray[Any]:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if array.null_count and not column.missing:
-        raise null_error(column.name, place, int(pc.index(array.is_null(), True).as_py()))
+        raise null_error(column, place, int(pc.index(array.is_null(), True).as_py()))
     if column.kind == "text":
         return _decode_text(array)
     if isinstance(array, pa.DictionaryArray):
         array = array.dictionary_decode()
     if column.kind == "list":
-        return _decode_list(column, array, place)
+        return (_decode_padded if column.padding else _decode_list)(column, array, place)
     return _decode_numbers(column, array)
 
 
@@ -136,9 +159,33 @@ def _decode_list(column: Column, array: pa.Array, place: str) -> NDArray[Any]:
     while pa.types.is_fixed_size_list(flat.type):
         flat = flat.flatten()
     if flat.null_count and not column.missing:
-        raise null_error(column.name, place, int(pc.index(flat.is_null(), True).as_py()) // column.width)
+        raise null_error(column, place, int(pc.index(flat.is_null(), True).as_py()) // column.width)
     values = _decode_numbers(column, flat).reshape(len(array), column.width)
     return values if present is None else _spread(values, present, rows)
+
+
+def _decode_padded(column: Column, array: pa.Array, place: str) -> NDArray[Any]:
+    """No row of `array` is null, which is seen to before."""
+    sizes = np.asarray(pc.list_value_length(array).to_numpy(zero_copy_only=False), dtype=np.int64)
+    flat = array.flatten()
+    while pa.types.is_nested(flat.type):
+        sizes, flat = sizes * _equal_size(column, flat, place), flat.flatten()
+    if flat.null_count:
+        at = int(pc.index(flat.is_null(), True).as_py())
+        raise null_error(column, place, int(np.searchsorted(np.cumsum(sizes), at, side="right")))
+    return pad_rows(column, _decode_numbers(column, flat), sizes, place)
+
+
+def _equal_size(column: Column, lists: pa.Array, place: str) -> int:
+    """How many values each of the lists inside lists has."""
+    sizes = pc.unique(pc.list_value_length(lists)).to_pylist() or [0]
+    if len(sizes) > 1:
+        raise DataError(
+            f"column {column.name!r} has lists of {sizes[0]} and of {sizes[1]} values inside its lists in {place}",
+            "only the outer lists are padded",
+            "write inner lists of one length",
+        )
+    return int(sizes[0] or 0)
 
 
 def _spread(values: NDArray[Any], present: NDArray[np.bool_], rows: int) -> NDArray[Any]:
@@ -157,7 +204,7 @@ def _check_lengths(column: Column, array: pa.Array, place: str) -> None:
         raise DataError(
             f"column {column.name!r} has a list of {lengths[wrong[0]]} values in row {wrong[0]} of {place}",
             f"its shape {column.shape} has {column.width} values",
-            "make all lists equally long, or leave the column out of data.features",
+            f"make all lists equally long, or let them be padded: `{column.name}: {{pad: {column.shape[0]}}}`",
         )
 
 
@@ -177,12 +224,13 @@ def words_of(chunks: pa.ChunkedArray) -> dict[int, str | None]:
     return dict(zip(text_digests(texts).tolist(), texts, strict=True))
 
 
-def null_error(name: str, place: str, row: int) -> DataError:
+def null_error(column: Column, place: str, row: int) -> DataError:
     """A missing value where none is allowed."""
+    fill = f"if it is a feature, fill it: `data.features: {{{column.name}: {{impute: mean}}}}`"
     return DataError(
-        f"column {name!r} has a null in row {row} of {place}",
+        f"column {column.name!r} has a null in row {row} of {place}",
         "a network needs a number in every place",
-        f"remove the row or, if it is a feature, fill it: `data.features: {{{name}: {{impute: mean}}}}`",
+        f"remove the row or, {'for a list without elements, write an empty one' if column.padding else fill}",
     )
 
 

@@ -1,15 +1,16 @@
 """From raw values to the float32 that a network sees: fitted once, saved with the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop.data.columns import MISSING_TEXT, Column, Raw, raw_from_numpy
+from distprop.data.columns import MISSING_TEXT, Column, Padding, Raw, raw_from_numpy
 from distprop.data.moving import centre
+from distprop.data.padding import pad_given
 from distprop.data.transforms import Learned, Step, Transform
 from distprop.errors import DataError
 
@@ -62,6 +63,10 @@ class Feature:
     def __getstate__(self) -> dict[str, Any]:
         """Travels without the steps, which are made again."""
         return {"column": self.column, "transforms": self.transforms}
+
+
+def _raw_given(column: Column, values: Any) -> NDArray[Any]:
+    return pad_given(column, list(values)) if column.padding else raw_from_numpy(column, values)
 
 
 def _missing(column: Column, values: NDArray[Any]) -> NDArray[np.float32]:
@@ -126,13 +131,16 @@ class Features:
 
     def _raw(self, data: Any) -> dict[str, NDArray[Any]]:
         if isinstance(data, np.ndarray | list):
+            only = self.columns[0] if len(self.columns) == 1 else None
+            if only is not None and only.padding:  # rows need not be equally long
+                return {only.name: pad_given(only, list(data))}
             return self._raw_from_array(np.asarray(data))
         if hasattr(data, "schema") or hasattr(data, "to_parquet"):
             from distprop.data.decoding import raw_from_table  # pyarrow only where Arrow or frames come in
 
             return raw_from_table(self.columns, data)
         self._check_names(list(data))
-        return {column.name: raw_from_numpy(column, data[column.name]) for column in self.columns}
+        return {column.name: _raw_given(column, data[column.name]) for column in self.columns}
 
     def _raw_from_array(self, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
         columns = self.columns
@@ -184,9 +192,10 @@ def column_to_json(column: Column) -> dict[str, Any]:
         "dtype": column.dtype,
         "shape": list(column.shape),
         "missing": column.missing,
-    }
+    } | ({"padding": asdict(column.padding)} if column.padding else {})
 
 
 def column_from_json(made: Mapping[str, Any]) -> Column:
     """The inverse of `column_to_json`."""
-    return Column(made["name"], made["kind"], made["dtype"], tuple(made["shape"]), made["missing"])
+    padding = Padding(**made["padding"]) if "padding" in made else None
+    return Column(made["name"], made["kind"], made["dtype"], tuple(made["shape"]), made["missing"], padding)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from distprop.data.choosing import missing_column
 from distprop.data.columns import Column
-from distprop.data.decoding import decode, describe
+from distprop.data.decoding import decode, describe, is_varying
 from distprop.data.proposing import Seen, propose
 from distprop.data.source import Source, open_source
 from distprop.errors import DataError
@@ -74,12 +74,17 @@ def suggest(path: str, target: str) -> dict[str, Any]:
 
 def _look(source: Source) -> tuple[dict[str, Look], dict[str, str]]:
     columns = {field.name: describe(field) for field in source.schema}
-    left_out = {n: f"its type is {source.schema.field(n).type}" for n, c in columns.items() if c is None}
+    left_out = {n: _no_column(source.schema.field(n)) for n, c in columns.items() if c is None}
     usable = [column for column in columns.values() if column is not None]
     table = _first_rows(source, [column.name for column in usable])
     return {
         column.name: _look_at(column, table.column(column.name), _named(source, column)) for column in usable
     }, left_out
+
+
+def _no_column(field: pa.Field) -> str:
+    pad = f"; `{field.name}: {{pad: 100}}` makes its lists equally long" if is_varying(field.type) else ""
+    return f"its type is {field.type}{pad}"
 
 
 def _first_rows(source: Source, names: list[str]) -> pa.Table:

@@ -245,9 +245,26 @@ def _vocabulary(column: Column, settings: Settings) -> Step:
     return lambda values: (known.index(values[:, 0]) + 1).astype(np.float32)[:, None]
 
 
+def _parse_pad(spec: Any) -> dict[str, Any]:
+    settings = dict(spec) if isinstance(spec, Mapping) else {"length": spec}
+    length, value, keep = settings.pop("length", None), settings.pop("value", 0), settings.pop("keep", "first")
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise ValueError("its length is a whole number, 1 or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise ValueError("its value is a number")
+    if keep not in ("first", "last"):
+        raise ValueError("keep is first or last: the elements of a longer list that stay")
+    return {"length": length, "value": value, "keep": keep} | _none(settings)
+
+
+def _pad(column: Column, settings: Settings) -> Step:  # noqa: ARG001 - the column is read so already
+    return lambda values: values
+
+
 NUMERIC = ("number", "list")
 SINGLE = ("number", "text")
 TRANSFORMS: dict[str, Kind] = {
+    "pad": Kind(_parse_pad, _needs_nothing, _keep, _pad, ("list",)),
     "scale": Kind(_parse_scale, _needs_nothing, _keep, _scale, NUMERIC),
     "standardize": Kind(_parse_standardize, _needs_moments, _fit_standardize, _standardize, NUMERIC),
     "log": Kind(_parse_log, _needs_nothing, _keep, _log, NUMERIC),
@@ -256,6 +273,7 @@ TRANSFORMS: dict[str, Kind] = {
     "impute": Kind(_parse_impute, _needs_mean, _fit_impute, _impute, (*NUMERIC, "text")),
 }
 EXAMPLES: dict[str, str] = {
+    "pad": "pad: {length: 100, value: 0, keep: first}",
     "scale": "scale: 0.1",
     "standardize": "standardize",
     "log": "log: {add: 1}",

@@ -75,6 +75,9 @@ CASES: list[tuple[str, Any, Any]] = [
      np.where(np.isnan(GAPS), 7, GAPS)[:, None]),
     ("impute, standardize", {"gaps": ["impute", "standardize"]},
      np.hstack([(FILLED[:, None] - MEAN) / np.nanstd(GAPS), GONE])),
+    ("pad", {"image": {"pad": 2}}, IMAGE[:, :2]),
+    ("pad, scale", {"image": [{"pad": {"length": 4, "keep": "last"}}, {"scale": 2}]},
+     np.pad(IMAGE, ((0, 0), (0, 1), (0, 0))) * 2.0),
     ("several", {"image": {"scale": 0.5}, "co*": None, "tree": "one_hot"},
      np.hstack([IMAGE.reshape(ROWS, -1) * 0.5, CODE[:, None], one_hot(TREE)])),
 ]  # fmt: skip
