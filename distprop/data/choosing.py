@@ -174,9 +174,11 @@ def _unfit_fill(column: Column, transform: Transform, encoded: bool) -> str:
     if transform.kind != "impute":
         return ""
     value = transform.settings["value"]
-    if value == "mean":
-        fits = column.kind != "text" and not encoded
-        return "" if fits else "text and codes have no mean; name a value, as `impute: unknown`"
+    if value in ("mean", "median"):
+        if column.kind == "text" or encoded:
+            return f"text and codes have no {value}; name a value, as `impute: unknown`"
+        no_median = value == "median" and column.kind == "list"
+        return "medians are found of single numbers only; lists can use `impute: mean`" if no_median else ""
     if column.kind != "text" and (isinstance(value, bool) or not isinstance(value, int | float)):
-        return f"{value!r} is no number; use `mean` or a number"
+        return f"{value!r} is no number; use `mean`, `median` or a number"
     return ""

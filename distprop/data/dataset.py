@@ -201,6 +201,8 @@ def _fit(feature: Feature, found: ShardSurvey) -> Feature:
     for i, transform in enumerate(feature.transforms):
         if transform.need == "moments":
             learned[i] = found.moments[name, i]
+        elif transform.need == "median":
+            learned[i] = found.medians[name, i]
         elif transform.need == "categories":
             learned[i] = tuple(sorted({*found.distinct[name].values, *_filled(feature)}))
     return feature.fit(learned)

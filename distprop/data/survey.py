@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from distprop.data.columns import Column
 from distprop.data.decoding import describe, words_of
 from distprop.data.features import Feature
+from distprop.data.median import find_medians
 from distprop.data.moments import Moments, merge_moments, moments_of
 from distprop.data.order import Piece
 from distprop.data.part import Part, Rows
@@ -50,18 +51,23 @@ class Distinct:
 
 @dataclass(frozen=True)
 class ShardSurvey:
-    """What a pass over some rows found. moments: by (column, place of the transform that learns)."""
+    """What was found out about some rows. moments, medians: by (column, place of the transform that learns)."""
 
     rows: int = 0
     receipt: int = 0
     moments: dict[tuple[str, int], Moments] = field(default_factory=dict)
     distinct: dict[str, Distinct] = field(default_factory=dict)
+    medians: dict[tuple[str, int], float] = field(default_factory=dict)  # of all rows together only
 
 
 def survey(part: Part, request: Request, shards: int, survey_map: SurveyMap = map) -> ShardSurvey:
     """Survey a part as `shards` shards spread by `survey_map`. Raises DataError for bad values."""
     bounds = [(v * part.rows // shards, (v + 1) * part.rows // shards) for v in range(shards)]
-    return merge(list(survey_map(SurveyShard(part, request), bounds)))
+    found = merge(list(survey_map(SurveyShard(part, request), bounds)))
+    if not request.learn:
+        return found
+    whole = replace(part, columns=request.columns)
+    return replace(found, medians=find_medians(whole, request.features, bounds, survey_map))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from distprop.data.moments import Moments
 from distprop.data.part import Part
 from distprop.data.survey import Distinct, Request, ShardSurvey, SurveyMap, survey
 
-SURVEY_VERSION = 1  # raise it when a survey finds out something else
+SURVEY_VERSION = 2  # raise it when a survey finds out something else
 MOST_KEPT = 200  # files
 
 
@@ -62,6 +62,7 @@ def _to_json(found: ShardSurvey) -> dict[str, Any]:
         "rows": found.rows,
         "receipt": str(found.receipt),
         "moments": [[name, place, moments.to_json()] for (name, place), moments in found.moments.items()],
+        "medians": [[name, place, median] for (name, place), median in found.medians.items()],
         "distinct": [[n, [[v, *seen] for v, seen in d.values.items()]] for n, d in found.distinct.items()],
     }
 
@@ -71,4 +72,5 @@ def _from_json(made: dict[str, Any]) -> ShardSurvey:
     distinct = {
         name: Distinct({value: (count, first) for value, count, first in values}) for name, values in made["distinct"]
     }
-    return ShardSurvey(made["rows"], int(made["receipt"]), moments, distinct)
+    medians = {(name, place): median for name, place, median in made["medians"]}
+    return ShardSurvey(made["rows"], int(made["receipt"]), moments, distinct, medians)

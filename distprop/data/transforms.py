@@ -18,9 +18,9 @@ from distprop.errors import DataError
 
 CONSTANT = 1e-12  # a spread below this share of the mean is rounding
 Settings = Mapping[str, Any]
-Learned = Moments | tuple[Value, ...] | None
+Learned = Moments | tuple[Value, ...] | float | None
 Step = Callable[[NDArray[Any]], NDArray[Any]]
-Need = Literal["moments", "categories"]
+Need = Literal["moments", "categories", "median"]
 
 
 class Kind(NamedTuple):
@@ -192,12 +192,15 @@ def _parse_impute(spec: Any) -> dict[str, Any]:
     return {"value": value, "indicator": indicator} | _none(settings)
 
 
-def _needs_mean(settings: Settings) -> Need | None:
-    return "moments" if settings["value"] == "mean" else None
+def _needs_middle(settings: Settings) -> Need | None:
+    needs: dict[Any, Need] = {"mean": "moments", "median": "median"}
+    return needs.get(settings["value"])
 
 
 def _fit_impute(settings: Settings, learned: Learned) -> dict[str, Any]:
-    return dict(settings) | ({"value": learned.mean.tolist()} if isinstance(learned, Moments) else {})
+    if isinstance(learned, Moments):
+        return dict(settings) | {"value": learned.mean.tolist()}
+    return dict(settings) | ({"value": learned} if isinstance(learned, float) else {})
 
 
 def _impute(column: Column, settings: Settings) -> Step:
@@ -270,7 +273,7 @@ TRANSFORMS: dict[str, Kind] = {
     "log": Kind(_parse_log, _needs_nothing, _keep, _log, NUMERIC),
     "one_hot": Kind(_parse_categories, _needs_categories, _fit_categories, _one_hot, SINGLE, last=True),
     "vocabulary": Kind(_parse_categories, _needs_categories, _fit_categories, _vocabulary, SINGLE, last=True),
-    "impute": Kind(_parse_impute, _needs_mean, _fit_impute, _impute, (*NUMERIC, "text")),
+    "impute": Kind(_parse_impute, _needs_middle, _fit_impute, _impute, (*NUMERIC, "text")),
 }
 EXAMPLES: dict[str, str] = {
     "pad": "pad: {length: 100, value: 0, keep: first}",

@@ -71,6 +71,10 @@ CASES: list[tuple[str, Any, Any]] = [
     ("one_hot, some known", {"tree": {"one_hot": ["oak", "ash"]}}, (TREE[:, None] == ["oak", "ash"]) * 1.0),
     ("vocabulary", {"tree": {"vocabulary": ["fir", "oak"]}}, ((TREE == "fir") + (TREE == "oak") * 2.0)[:, None]),
     ("impute", {"gaps": {"impute": "mean"}}, np.hstack([FILLED[:, None], GONE])),
+    ("impute the median", {"gaps": {"impute": {"value": "median", "indicator": False}}},
+     np.where(np.isnan(GAPS), np.nanmedian(GAPS), GAPS)[:, None]),
+    ("log, impute the median", {"gaps": ["log", {"impute": "median"}]},
+     np.hstack([np.log(np.where(np.isnan(GAPS), np.exp(np.nanmedian(np.log(GAPS))), GAPS))[:, None], GONE])),
     ("impute a value", {"gaps": {"impute": {"value": 7, "indicator": False}}},
      np.where(np.isnan(GAPS), 7, GAPS)[:, None]),
     ("impute, standardize", {"gaps": ["impute", "standardize"]},
@@ -137,6 +141,7 @@ BAD = [
     ({"tree": "standardize"}, "text"), ({"tree": ["one_hot", "scale"]}, "data.features.tree"),
     ({"label": None}, "target"), ({"gaps": ["standardize", "impute"]}, "first"),
     ({"tree": ["impute", "one_hot"]}, "no mean"), ({"gaps": {"impute": "nothing"}}, "no number"),
+    ({"tree": [{"impute": "median"}, "one_hot"]}, "no median"), ({"image": {"impute": "median"}}, "single numbers"),
     ({"age": {"log": {"base": 2}}}, "base"), ({"z*": None}, "z*"),
 ]  # fmt: skip
 
