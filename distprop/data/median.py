@@ -5,6 +5,7 @@ tells those of the median, counting those that begin so by their next 16 bits te
 Counts do not depend on who counted what, nor in which order.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,7 +43,7 @@ def find_medians(
         if not done:
             middles = {key: _ranks(int(counts[key, 0].sum())) for key in keys}
         middles = {key: [one.narrowed(counts[key, one.prefix]) for one in middles[key]] for key in keys}
-    return {key: float(np.mean([_number(one.prefix) for one in found] or [0.0])) for key, found in middles.items()}
+    return {key: math.fsum(_number(one.prefix) for one in found) / 2 for key, found in middles.items()}
 
 
 @dataclass(frozen=True)

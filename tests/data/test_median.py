@@ -15,7 +15,7 @@ from distprop.data.part import Part
 from distprop.data.source import open_source
 from tests.data.made import ready, write
 
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-3, 3).map(float)
+NUMBERS = st.floats(-1e300, 1e300) | st.integers(-3, 3).map(float)
 
 
 def median_of(folder: Path, values: Any, shards: int = 3) -> float:
@@ -29,20 +29,19 @@ def median_of(folder: Path, values: Any, shards: int = 3) -> float:
 
 @given(st.lists(NUMBERS, min_size=1, max_size=12), st.integers(1, 4))
 @example([-0.0, 0.0], 1)
-@example([5e-324, -5e-324, 1.7e308], 2)
+@example([5e-324, -5e-324, 1e300], 2)
 @settings(max_examples=40)
 def test_the_median_is_that_of_sorting(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], shards: int
 ) -> None:
     ordered = sorted(values)
     expected = np.mean([ordered[(len(values) - 1) // 2], ordered[len(values) // 2]])
-    with np.errstate(over="ignore"):
-        assert median_of(tmp_path_factory.getbasetemp(), values, shards) == expected
+    assert median_of(tmp_path_factory.getbasetemp(), values, shards) == expected
 
 
 @pytest.mark.parametrize(("values", "expected"), [
-    (pa.array([3, None, 1, 2, None]), 2.0), (pa.array([7, 8], pa.uint8()), 7.5), (pa.array([None, None], pa.float32()), 0),
-    (pa.array([1.5, float("nan"), 2.5, 9.0], pa.float32()), 2.5),
+    (pa.array([3, None, 1, 2, None]), 2.0), (pa.array([7, 8], pa.uint8()), 7.5),
+    (pa.array([None, None], pa.float32()), 0.0), (pa.array([1.5, float("nan"), 2.5, 9.0], pa.float32()), 2.5),
 ])  # fmt: skip
 def test_missing_values_do_not_count(tmp_path: Path, values: Any, expected: float) -> None:
     assert median_of(tmp_path, values) == expected
