@@ -78,6 +78,14 @@ class Course:
         """Whether a checkpoint is written at version, whatever the verdict."""
         return self.keeps and self._due(version, self.save_every)
 
+    def uneventful_until(self, version: int, halt: int | None = None) -> int:
+        """The first version after `version` at which something may be due beside a step of all its shards."""
+        step = version % self.steps_per_epoch
+        events = [self.last, version - step + (self._whole if step < self._whole else self.steps_per_epoch)]
+        events += [version - version % every + every for every in (self.evaluate_every, self.save_every) if every]
+        events += [halt] if halt is not None and halt > version else []
+        return min(events)
+
     def first_round(self, version: int) -> Round:
         """The round that opens a version."""
         return Round(version, EVALUATE if self.evaluates(version) else TRAIN)

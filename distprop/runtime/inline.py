@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from distprop.errors import LostError, PlannedFault
-from distprop.protocol import coordinator, messages, server, worker
+from distprop.protocol import coordinator, messages, rhythm, server, worker
 from distprop.protocol.effects import Finish, Send
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.runtime.blueprint import Blueprint
@@ -40,7 +40,7 @@ class InlineCluster:
         for me, keeper in enumerate(self._keepers):
             address = Address("server", me)
             state = server.ServerState(me)
-            self._scheduler.roles[address] = Role(state, server.step, keeper, self._recorders[address])
+            self._scheduler.roles[address] = Role(state, rhythm.step, keeper, self._recorders[address])
         for home in homes:
             self.join(home)
 

@@ -8,9 +8,10 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from distprop.protocol import coordinator, effects, messages, server, worker
+from distprop.protocol import coordinator, effects, messages, rhythm, server, worker
 from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
 from distprop.protocol.effects import Send
+from distprop.protocol.evolve import evolve
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.protocol.plan import cut
 from distprop.runtime.role import Role
@@ -75,7 +76,7 @@ class ServerHands:
         if not isinstance(send.message, messages.Push):
             return send
         parts = tuple((node, self._sum(total)) for node, total in send.message.parts)
-        return Send(send.to, replace(send.message, parts=parts))
+        return Send(send.to, evolve(send.message, parts=parts))
 
     def _sum(self, total: Any) -> int:
         if isinstance(total, tuple):
@@ -164,7 +165,7 @@ class Chance:
         self.random, self.lost, self.doubled = random.Random(seed), lost, doubled
 
     def pick(self, waiting: int) -> int:
-        return self.random.randrange(waiting)
+        return int(self.random.random() * waiting)
 
     def copies(self, _: Send) -> int:
         drawn = self.random.random()
@@ -185,6 +186,7 @@ class Job:
         first: Round | None = None,
         attempt: int = 0,
         factor: float = 1.0,
+        serve: Any = rhythm.step,
     ):
         self.disk = {} if disk is None else disk
         self.desk, self.scheduler = Desk(self.disk), Scheduler(fate)
@@ -192,7 +194,7 @@ class Job:
         self.joined = 0
         roles = self.scheduler.roles
         for me, host in enumerate(self.hosts):
-            roles[Address("server", me)] = Role(server.ServerState(me), server.step, ServerHands(me, host, self.disk))
+            roles[Address("server", me)] = Role(server.ServerState(me), serve, ServerHands(me, host, self.disk))
         first = first or Round(0, TRAIN)
         source = first.version if first.version else None
         opening = messages.Open(attempt, course, first, servers, source, factor)

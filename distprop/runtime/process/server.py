@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from distprop.errors import DistpropError, LostError
-from distprop.protocol import messages, server
+from distprop.protocol import messages, rhythm, server
 from distprop.protocol.course import TRAIN
 from distprop.protocol.effects import Send
 from distprop.protocol.messages import COORDINATOR, Address
@@ -72,7 +72,8 @@ class ServerProcess:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._keeper = Keeper(me, blueprint, self._segment.memory, folder, self._in_background, cores_to_spare())
         self._recorder = Recorder(profile)
-        self._role = Role(server.ServerState(me), server.step, self._keeper, self._recorder)
+        state: rhythm.State = server.ServerState(me)
+        self._role = Role(state, rhythm.step, self._keeper, self._recorder)
         self._pids: dict[int, int] = {}
         self._pulses: dict[int, Pulse] = {}
         self._gauges: dict[int, Gauge] = {}

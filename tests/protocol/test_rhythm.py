@@ -1,0 +1,47 @@
+"""The law of the rhythm: to every message it says what the machine says, and it keeps what the machine keeps."""
+
+import random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distprop.protocol import rhythm, server
+from distprop.protocol.course import Course
+from tests.protocol.test_schedules import trouble
+from tests.protocol.toy import Chance, Job
+
+COURSES = [
+    Course(steps=(9,) * 4, last=25),
+    Course(steps=(9, 8, 9), last=25, held_out=(True,) * 3, evaluate_every=10, save_every=7),
+    Course(steps=(50, 50), last=20, clips=True),
+    Course(steps=(6,), last=13, save_every=5),
+]
+
+
+class Both:
+    """A server's machine with its rhythm and one without, side by side."""
+
+    def __init__(self) -> None:
+        self.beaten = 0
+        self.machine: Any = server.ServerState(0)
+
+    def step(self, state: Any, message: Any) -> tuple[Any, Any]:
+        self.beaten += type(state) is rhythm.Rhythm
+        self.machine, expected = server.step(self.machine, message)
+        state, said = rhythm.step(state, message)
+        assert said == expected, f"in answer to {message}"
+        assert rhythm.plain(state) == self.machine, f"after {message}"
+        return state, said
+
+
+@given(seed=st.integers(0, 2**32), course=st.sampled_from(COURSES), workers=st.integers(1, 4), calm=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_server_says_and_keeps_the_same_with_its_rhythm_and_without(
+    seed: int, course: Course, workers: int, calm: bool
+) -> None:
+    both, chance = Both(), random.Random(seed)
+    fate = Chance(seed, lost=0.0, doubled=0.0) if calm else Chance(seed, lost=0.02, doubled=0.02)
+    job = Job(course, 1, [0] * workers, fate, serve=both.step)
+    job.run(trouble(job, chance, kills=0 if calm else 2))
+    assert both.beaten > (course.last // 2 if calm else 0)
