@@ -11,7 +11,6 @@ from typing import Any
 from distprop.protocol import coordinator, effects, messages, rhythm, server, worker
 from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
 from distprop.protocol.effects import Send
-from distprop.protocol.evolve import evolve
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.protocol.plan import cut
 from distprop.runtime.role import Role
@@ -76,7 +75,7 @@ class ServerHands:
         if not isinstance(send.message, messages.Push):
             return send
         parts = tuple((node, self._sum(total)) for node, total in send.message.parts)
-        return Send(send.to, evolve(send.message, parts=parts))
+        return Send(send.to, replace(send.message, parts=parts))
 
     def _sum(self, total: Any) -> int:
         if isinstance(total, tuple):
