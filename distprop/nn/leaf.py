@@ -6,7 +6,7 @@ import numpy as np
 
 from distprop.errors import ShapeError
 from distprop.nn.arrays import Array
-from distprop.nn.counts import Counts
+from distprop.nn.counts import Counts, Table
 from distprop.nn.layer import Place
 from distprop.nn.loss import Loss
 from distprop.nn.metric import Metric
@@ -41,7 +41,7 @@ class LeafComputer:
 
     @property
     def evaluation_width(self) -> int:
-        """Values in the tail of an evaluation; the first `tail_width` are those of a gradient's tail."""
+        """Values in the tail of an evaluation, without rows; the first `tail_width` are those of a gradient's tail."""
         return self.layout.evaluation_width
 
     def gradient(
@@ -60,12 +60,19 @@ class LeafComputer:
             backward(dout, out)
         return tail
 
-    def evaluate(self, flat: Array, x: Array, y: Array, weights: Array | None = None) -> Tail:
-        """The tail (evaluation_width,) of a batch, with counts behind; no gradient, no dropout. Raises ShapeError."""
+    def evaluate(
+        self, flat: Array, x: Array, y: Array, weights: Array | None = None, rows: Table | None = None
+    ) -> Tail:
+        """The tail (evaluation_width,) of a batch, with counts behind; no gradient, no dropout. Raises ShapeError.
+
+        rows (N, layout.row_width): where the rows are written, if a metric needs them.
+        """
         tail = np.empty(self.evaluation_width)
         with np.errstate(all="ignore"):
             outputs, _ = self.network.forward(flat, x, Pass(self.workspace))
             self._loss_into(tail, outputs, y, weights)
+        if rows is not None and self.layout.row_width:
+            self.layout.write_rows(rows, (self.loss.predicted(outputs), y, weights))
         return tail
 
     def _loss_into(self, tail: Tail, outputs: Array, y: Array, weights: Array | None) -> Array:

@@ -1,86 +1,89 @@
-"""Metrics as sums over rows: sums of parts add up to those of the whole, and a value is read from them at the end."""
+"""All metrics by name. What they keep and how they are read is said in `distprop.nn.metric`."""
 
-import math
-from collections.abc import Iterable, Mapping
-
-import numpy as np
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
 
 from distprop.errors import ConfigError
-from distprop.nn.arrays import Array
-from distprop.nn.class_metrics import f1, log_loss, precision, recall, top
-from distprop.nn.loss import Task, matrix, weighted_sum
-from distprop.nn.metric import CLASSES, VALUES, Metric, Sums, mean_of, one_sum, predicted_classes
+from distprop.nn.class_metrics import AVERAGES, SHARES, accuracy, log_loss, share, share_of_class, share_per_class, top
+from distprop.nn.loss import Task
+from distprop.nn.metric import Metric
+from distprop.nn.rank_metrics import average_precision, operating_point, roc_auc
+from distprop.nn.value_metrics import mae, mse, pinball, r2, rmse
 from distprop.suggest import suggest_name
 
-
-def errors(outputs: Array, targets: Array) -> Sums:
-    """Give outputs - targets, float64 (N, K)."""
-    return matrix(outputs) - matrix(targets.astype(np.float64, copy=False))
-
-
-def _correct(outputs: Array, targets: Array, weights: Array | None) -> Sums:
-    return np.array([weighted_sum(predicted_classes(outputs) == targets.reshape(-1), weights)])
-
-
-def _absolute(outputs: Array, targets: Array, weights: Array | None) -> Sums:
-    return np.array([weighted_sum(np.abs(errors(outputs, targets)).mean(axis=1), weights)])
-
-
-def _squares(outputs: Array, targets: Array, weights: Array | None) -> Sums:
-    return np.array([weighted_sum(np.square(errors(outputs, targets)).mean(axis=1), weights)])
-
-
-def _spread(outputs: Array, targets: Array, weights: Array | None) -> Sums:
-    """For each of K outputs: the weighted sums of squared errors, of targets and of squared targets."""
-    actual = np.broadcast_to(matrix(targets.astype(np.float64, copy=False)), matrix(outputs).shape)
-    terms = np.concatenate([np.square(errors(outputs, targets)), actual, np.square(actual)], axis=1)
-    if weights is not None:
-        terms *= weights[:, None]
-    return np.asarray(terms.sum(axis=0))
-
-
-def _explained(total: Sums, weight: float) -> float:
-    """1 - (squared errors) / (spread of the targets), mean over outputs; constant targets: 1 if met, else 0."""
-    if not weight:
-        return math.nan
-    squared, targets, squares = total.reshape(3, -1)
-    spread = np.maximum(squares - targets * targets / weight, 0.0)
-    constant = spread <= 1e-14 * squares  # what is left is rounding
-    shares = np.where(constant, squared > 1e-14 * squares, squared / np.where(constant, 1.0, spread))
-    return float(np.mean(1.0 - shares))
-
-
-accuracy = Metric("accuracy", CLASSES, one_sum, _correct, mean_of, higher_is_better=True)
-"""The share of rows whose class is predicted."""
-mae = Metric("mae", VALUES, one_sum, _absolute, mean_of)
-"""Mean absolute error."""
-mse = Metric("mse", VALUES, one_sum, _squares, mean_of)
-"""Mean squared error."""
-rmse = Metric("rmse", VALUES, one_sum, _squares, lambda total, weight: math.sqrt(mean_of(total, weight)))
-"""Root of the mean squared error."""
-r2 = Metric("r2", VALUES, lambda outputs: 3 * outputs, _spread, _explained, higher_is_better=True)
-"""The share of the targets' variance that is explained; as scikit-learn's r2_score."""
-
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric for metric in (accuracy, mae, mse, rmse, r2, precision, recall, f1, log_loss, top(3), top(5))
+METRIC_KINDS: Mapping[str, Callable[..., Metric]] = {
+    "pinball": pinball,
+    "roc_auc": roc_auc,
+    "average_precision": average_precision,
+    "operating_point": operating_point,
 }
-"""By name; `top_K` is also found for any other K."""
+"""Metrics that are made, some of them with settings."""
+METRICS: Mapping[str, Metric] = {
+    **{metric.name: metric for metric in (accuracy, mae, mse, rmse, r2, log_loss, top(3), top(5))},
+    **{kind + average: share(kind, average) for kind in SHARES for average in AVERAGES},
+    **{f"{kind}_per_class": share_per_class(kind) for kind in SHARES},
+    **{name: make() for name, make in METRIC_KINDS.items()},
+}
+"""By name, without settings; `top_K`, `precision_K`, `recall_K` and `f1_K` are also found for any other K."""
+NUMBERED: Mapping[str, Callable[[int], Metric]] = {
+    "top": top,
+    **{kind: partial(share_of_class, kind) for kind in SHARES},
+}
+"""Metrics of a number: the K of top_K, the class of recall_K."""
 DEFAULTS: Mapping[Task, tuple[str, ...]] = {
     "classification": ("accuracy",),
     "binary": ("accuracy",),
     "regression": ("mae", "rmse", "r2"),
 }
+LOWER_IS_BETTER = frozenset({"loss", *(metric.name for metric in METRICS.values() if not metric.higher_is_better)})
 
 
-def build_metrics(names: Iterable[str] | None, task: Task) -> tuple[Metric, ...]:
-    """The metrics of these names; None: what suits the task. Raises ConfigError."""
-    return tuple(_find(name, task) for name in (DEFAULTS[task] if names is None else names))
+def build_metrics(
+    specs: Iterable[str | Mapping[str, Any]] | None, task: Task, quantiles: tuple[float, ...] = ()
+) -> tuple[Metric, ...]:
+    """The metrics that a config names: "accuracy", or {"pinball": [0.1, 0.9]}; None: what suits the task.
+
+    quantiles: those that the model's outputs stand for. Raises ConfigError.
+    """
+    return tuple(_build(spec, task, quantiles) for spec in (DEFAULTS[task] if specs is None else specs))
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether less of the metric of this name is better."""
+    return name in LOWER_IS_BETTER or name.startswith("pinball_")
+
+
+def _build(spec: str | Mapping[str, Any], task: Task, quantiles: tuple[float, ...]) -> Metric:
+    name, settings = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
+    metric = _find(name, task)
+    if name == "pinball" or settings is not None:
+        metric = METRIC_KINDS[name](**_settings(name, settings, quantiles)) if name in METRIC_KINDS else metric
+    if settings and name not in METRIC_KINDS:
+        raise ConfigError(f"unknown settings {settings!r} of metric {name}", f"{name} has none", f"write `{name}`")
+    return metric
+
+
+def _settings(name: str, settings: Any, quantiles: tuple[float, ...]) -> Mapping[str, Any]:
+    """The arguments that a metric is made with; what is no mapping is its first setting."""
+    known = [key for key in inspect.signature(METRIC_KINDS[name]).parameters if key != "outputs_at"]
+    given = settings if isinstance(settings, Mapping) or settings is None else {known[0] if known else name: settings}
+    unknown = [key for key in given or () if key not in known]
+    if unknown:
+        fix = suggest_name(str(unknown[0]), known) if known else f"write `{name}`"
+        raise ConfigError(
+            f"unknown settings {unknown!r} of metric {name}", f"{name} has {', '.join(known) or 'none'}", fix
+        )
+    return {**(given or {}), **({"outputs_at": quantiles} if name == "pinball" else {})}
 
 
 def _find(name: str, task: Task) -> Metric:
+    """The metric of this name without settings, if it fits the task."""
     fitting = [metric.name for metric in METRICS.values() if task in metric.tasks]
-    count = name.removeprefix("top_")
-    metric = top(int(count)) if count != name and count.isdecimal() and int(count) else METRICS.get(name)
+    kind, _, number = name.rpartition("_")
+    numbered = NUMBERED.get(kind) if number.isdecimal() and (kind != "top" or int(number)) else None
+    metric = numbered(int(number)) if numbered else METRICS.get(name)
     if metric is None:
         raise ConfigError(f"unknown metric {name!r}", f"there are: {', '.join(METRICS)}", suggest_name(name, fitting))
     if task not in metric.tasks:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from distprop.nn.arrays import Array
 from distprop.nn.counts import Counts, Table
 from distprop.nn.metric import Metric
+from distprop.nn.scored import Scored
 
 Tail = NDArray[np.float64]
 LOSS, WEIGHT, ROWS, SUMS = 0, 1, 2, 3  # where things are; metric sums start at SUMS, counts follow
@@ -17,9 +18,11 @@ LOSS, WEIGHT, ROWS, SUMS = 0, 1, 2, 3  # where things are; metric sums start at 
 
 @dataclass(frozen=True)
 class TailLayout:
-    """Where the sums are in a tail: float64 [loss, weight, rows, *metric sums], and in evaluations *counts behind.
+    """Where things are in a tail: float64 [loss, weight, rows, *metric sums], and in evaluations behind them *counts.
 
-    outputs: how many values are predicted of a row. Tails are added value by value.
+    outputs: how many values are predicted of a row. Tails are added value by value. Where a metric needs all rows at
+    once, an evaluation's tail has room for each row of the split behind its counts: a leaf writes its own rows in
+    their places and leaves zeros elsewhere, so that adding tails gathers them exactly.
     """
 
     metrics: tuple[Metric, ...]
@@ -39,8 +42,35 @@ class TailLayout:
 
     @cached_property
     def evaluation_width(self) -> int:
-        """Values in the tail of an evaluation: those of a gradient's, then the counts."""
+        """Values in the tail of an evaluation before gathered rows: those of a gradient's, then the counts."""
         return self.width + (int(np.prod(self.counts.shape)) if self.counts else 0)
+
+    @cached_property
+    def row_width(self) -> int:
+        """Values that an evaluation gathers of each row: outputs, target and weight; 0 where no metric needs them."""
+        return self.outputs + 2 if any(metric.of_rows for metric in self.metrics) else 0
+
+    def room(self, rows: int) -> int:
+        """Values in the tail of an evaluation of a split with that many rows."""
+        return self.evaluation_width + rows * self.row_width
+
+    def rows(self, tail: Tail) -> Table:
+        """The gathered rows in an evaluation's tail (N, row_width), a view; there may be none."""
+        return tail[self.evaluation_width :].reshape(-1, max(self.row_width, 1))
+
+    def write_rows(self, rows: Table, batch: tuple[Array, Array, Array | None]) -> None:
+        """Write a batch (outputs, targets, weights) into its rows (N, row_width)."""
+        outputs, targets, weights = batch
+        rows[:, : self.outputs] = outputs.reshape(len(outputs), self.outputs)
+        rows[:, self.outputs] = targets.reshape(-1)
+        rows[:, self.outputs + 1] = 1.0 if weights is None else weights
+
+    def scored(self, tail: Tail) -> Scored | None:
+        """The rows behind an evaluation's tail, or None where it has none."""
+        rows = self.rows(tail)
+        if not self.row_width or not len(rows):
+            return None
+        return Scored(rows[:, : self.outputs], rows[:, self.outputs], rows[:, self.outputs + 1])
 
     def write(self, tail: Tail, loss: float, batch: tuple[Array, Array, Array | None]) -> None:
         """Write all sums of a batch (outputs, targets, weights) into tail (width,) or (evaluation_width,)."""
@@ -54,11 +84,17 @@ class TailLayout:
             tail[self.width :] = self.counts.table(*batch).reshape(-1)
 
     def read(self, tail: Tail) -> dict[str, float]:
-        """The loss and the metrics as means over the rows whose tails were added; NaN where there were none."""
-        weight = float(tail[WEIGHT])
+        """The loss and the metrics of the rows whose tails were added; NaN where there were none.
+
+        Metrics that need all rows at once are left out where the tail has not gathered them.
+        """
+        weight, scored = float(tail[WEIGHT]), self.scored(tail)
         values = {"loss": float(tail[LOSS]) / weight if weight else float("nan")}
         for metric, span in zip(self.metrics, self.spans, strict=True):
-            values[metric.name] = metric.value(tail[span], weight)
+            if metric.of_rows is None:
+                values.update(metric.named(metric.value(tail[span], weight)))
+            elif scored is not None:
+                values.update(metric.named(metric.of_rows(scored)))
         return values
 
     def read_counts(self, tail: Tail) -> Table | None:

@@ -12,6 +12,7 @@ from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import Loss, build_loss
 from distprop.nn.metrics import build_metrics
 from distprop.nn.network import Network, build_network
+from distprop.nn.tail import TailLayout
 from distprop.optim.optimizers import Optimizer, build_optimizer
 from distprop.protocol.plan import cut
 
@@ -25,7 +26,7 @@ class Blueprint:
 
     layers: tuple[Any, ...]
     loss_spec: Any
-    metric_names: tuple[str, ...] | None
+    metric_names: tuple[Any, ...] | None  # names, or mappings from a name to settings
     optimizer_name: str
     optimizer_settings: Mapping[str, Any]
     clip_norm: float | None
@@ -50,7 +51,7 @@ class Blueprint:
 
     def computer(self) -> LeafComputer:
         """A new computer of leaves, with memory of its own."""
-        metrics = build_metrics(self.metric_names, self.loss.task)
+        metrics = build_metrics(self.metric_names, self.loss.task, self.loss.quantiles)
         return LeafComputer(self.network, self.loss, metrics, self.seed, self._counts())
 
     def _counts(self) -> Counts | None:
@@ -66,9 +67,11 @@ class Blueprint:
         """Values in the arena."""
         return self.network.arena.size
 
-    def tail_room(self, computer: LeafComputer) -> int:
-        """Values in the longest tail, receipt included."""
-        return computer.evaluation_width + LIMBS
+    def tail_size(self, layout: TailLayout, split: str | None) -> int:
+        """Values in a tail, receipt included: of an evaluation of `split`, or if None of a training round."""
+        if split is None:
+            return layout.width + LIMBS
+        return layout.room(self.dataset.splits[split].plan.rows) + LIMBS
 
     def slices(self, servers: int) -> tuple[range, ...]:
         """The runs of blocks that `servers` slices are made of."""

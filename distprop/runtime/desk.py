@@ -113,7 +113,7 @@ class Desk:
         self._cursors[version] = self.cursor
 
     def _training_metrics(self, gathered: messages.Gathered) -> dict[str, float]:
-        found = {f"train/{name}": value for name, value in self._layout.read(gathered.tail).items()}
+        found = {f"train/{name}": value for name, value in self._layout.read(gathered.tail[:-LIMBS]).items()}
         version = gathered.round.version
         norm = global_norm(value for piece in sorted(gathered.sums) for value in gathered.sums[piece].tolist())
         rate = self.blueprint.optimizer.rate(version) * self.factor
@@ -143,7 +143,7 @@ class Desk:
 
     def _judge(self, gathered: messages.Gathered) -> messages.Verdict:
         version, split = gathered.round.version, self.course.split
-        found = {f"{split}/{name}": value for name, value in self._layout.read(gathered.tail).items()}
+        found = {f"{split}/{name}": value for name, value in self._layout.read(gathered.tail[:-LIMBS]).items()}
         opinion = judge(self.criteria, self.history, version, found)
         self.history.append(opinion)
         self.metrics.update(found)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "log_loss"})
+from distprop.nn.metrics import lower_is_better
 
 
 @dataclass(frozen=True)
@@ -67,4 +67,4 @@ def _has_stalled(criteria: Criteria, past: list[Opinion], metrics: Mapping[str, 
 def _score(name: str, metrics: Mapping[str, float]) -> float:
     """The metric, turned so that more is better."""
     value = metrics[name]
-    return -value if name.rpartition("/")[2] in LOWER_IS_BETTER else value
+    return -value if lower_is_better(name.rpartition("/")[2]) else value

@@ -16,7 +16,7 @@ from distprop.optim.transforms import Moment
 from distprop.protocol import effects, messages
 from distprop.protocol.effects import Send
 from distprop.runtime.blueprint import Blueprint
-from distprop.runtime.memory import Arrived, Slot, Tail, Vector, WeightLayout
+from distprop.runtime.memory import Arrived, Slot, Tail, Vector, WeightLayout, tail_in
 from distprop.runtime.replica import slot_layout
 from distprop.runtime.slice import Run, Slice, slice_of
 from distprop.runtime.threads import Threads
@@ -105,7 +105,7 @@ class Keeper:
         if isinstance(total, tuple):
             return self._tail(total[0]) + self._tail(total[1])
         if isinstance(total, Slot):
-            return self._layout.room(self._memories[total.worker], total.slot)
+            return tail_in(self._layout.room(self._memories[total.worker], total.slot))
         tail: Tail = total.tail
         return tail
 

@@ -38,7 +38,7 @@ class WeightLayout:
 
 @dataclass(frozen=True)
 class SlotLayout:
-    """Where a worker's partial sums lie: in each slot a gradient (P,) and a tail (T,)."""
+    """Where a worker's partial sums lie: in each slot a gradient (P,) and room for a tail of at most T values."""
 
     parameters: int
     tail: int
@@ -51,15 +51,27 @@ class SlotLayout:
 
     @property
     def _step(self) -> int:
-        return _room(4 * self.parameters) + _room(8 * self.tail)
+        return _room(4 * self.parameters) + _room(8 * (1 + self.tail))
 
     def gradient(self, memory: Any, slot: int) -> Vector:
         """The gradient in `slot`, (P,)."""
         return np.frombuffer(memory, np.float32, self.parameters, slot * self._step)
 
     def room(self, memory: Any, slot: int) -> Tail:
-        """The whole tail in `slot`, (T,)."""
-        return np.frombuffer(memory, np.float64, self.tail, slot * self._step + _room(4 * self.parameters))
+        """The room for a tail in `slot`, (1 + T,): see `begin_tail` and `tail_in`."""
+        return np.frombuffer(memory, np.float64, 1 + self.tail, slot * self._step + _room(4 * self.parameters))
+
+
+def begin_tail(room: Tail, size: int) -> Tail:
+    """A tail of zeros (size,) in its room, which from now on tells how long it is: that depends on the round."""
+    room[0] = size
+    room[1 : 1 + size] = 0.0
+    return tail_in(room)
+
+
+def tail_in(room: Tail) -> Tail:
+    """The tail in a room, as long as it was begun."""
+    return room[1 : 1 + int(room[0])]
 
 
 def _room(size: int) -> int:

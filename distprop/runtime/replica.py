@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from distprop.data.receipt import receipt_to_limbs
+from distprop.data.receipt import LIMBS, receipt_to_limbs
 from distprop.protocol.course import EVALUATE, Course, Round
 from distprop.protocol.effects import Compute, Send
 from distprop.protocol.messages import Computed
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.feed import Feed
-from distprop.runtime.memory import Slot, SlotLayout, Tail, Vector, WeightLayout
+from distprop.runtime.memory import Slot, SlotLayout, Tail, Vector, WeightLayout, begin_tail, tail_in
 
 EVALUATION_ROWS = 1024
 """Rows a forward pass of an evaluation: part of the law, since products of other shapes may differ in bits."""
@@ -50,7 +50,10 @@ class Replica:
         self._feed.close()
 
     def _sum(self, leaves: Any, when: tuple[Course, Round], gradient: Vector, room: Tail, depth: int) -> None:
-        """Left into (gradient, room), right into scratch, then left + right: one scratch a level of the tree."""
+        """Left into (gradient, room), right into scratch, then left + right: one scratch a level of the tree.
+
+        A room holds a tail as long as the round needs it: `begin_tail`.
+        """
         if not isinstance(leaves, tuple):
             self._leaf(leaves, *when, gradient, room)
             return
@@ -59,40 +62,41 @@ class Replica:
         self._sum(leaves[1], when, other, other_room, depth + 1)
         if when[1].kind != EVALUATE:
             np.add(gradient, other, out=gradient)
-        np.add(room, other_room, out=room)
+        tail = tail_in(room)
+        np.add(tail, tail_in(other_room), out=tail)
 
     def _scratch_at(self, depth: int) -> tuple[Vector, Tail]:
         while len(self._scratch) <= depth:
-            self._scratch.append((np.empty(self._slots.parameters, np.float32), np.zeros(self._slots.tail)))
+            self._scratch.append((np.empty(self._slots.parameters, np.float32), np.empty(1 + self._slots.tail)))
         return self._scratch[depth]
 
     def _leaf(self, shard: int, course: Course, round_: Round, gradient: Vector, room: Tail) -> None:
-        room[:] = 0.0
+        split = course.split if round_.kind == EVALUATE else None
+        tail = begin_tail(room, self._blueprint.tail_size(self._computer.layout, split))
         weights = self._weights[round_.version % 2]
         if round_.kind == EVALUATE:
-            self._evaluate(shard, course.split, weights, room)
+            self._evaluate(shard, course.split, weights, tail)
         else:
-            self._train(shard, course, round_.version, weights, gradient, room)
+            self._train(shard, course, round_.version, weights, gradient, tail)
 
-    def _train(self, shard: int, course: Course, version: int, weights: Vector, gradient: Vector, room: Tail) -> None:
+    def _train(self, shard: int, course: Course, version: int, weights: Vector, gradient: Vector, tail: Tail) -> None:
         epoch, step = divmod(version, course.steps_per_epoch)
         batch = self._feed.batch(shard, epoch, step)
-        tail = self._computer.gradient(weights, batch.x, batch.y, batch.weights, version, shard, gradient)
-        _write(room, tail, batch.receipt)
+        sums = self._computer.gradient(weights, batch.x, batch.y, batch.weights, version, shard, gradient)
+        tail[:-LIMBS], tail[-LIMBS:] = sums, receipt_to_limbs(batch.receipt)
 
-    def _evaluate(self, shard: int, split: str, weights: Vector, room: Tail) -> None:
-        for batch in self._feed.reader(split, shard).evaluation_batches(EVALUATION_ROWS):
-            tail = self._computer.evaluate(weights, batch.x, batch.y, batch.weights)
-            room[: tail.size] += tail
-            room[room.size - 4 :] += receipt_to_limbs(batch.receipt)
+    def _evaluate(self, shard: int, split: str, weights: Vector, tail: Tail) -> None:
+        reader = self._feed.reader(split, shard)
+        rows, (at, _) = self._computer.layout.rows(tail[:-LIMBS]), reader.plan.bounds(shard)
+        for batch in reader.evaluation_batches(EVALUATION_ROWS):
+            own, at = rows[at : at + batch.rows], at + batch.rows
+            sums = self._computer.evaluate(weights, batch.x, batch.y, batch.weights, own)
+            tail[: sums.size] += sums
+            tail[-LIMBS:] += receipt_to_limbs(batch.receipt)
 
 
 def slot_layout(blueprint: Blueprint) -> SlotLayout:
-    """The layout of a worker's slots: room for as many partial sums as there are shards."""
-    tail = blueprint.tail_room(blueprint.computer())
+    """The layout of a worker's slots: room for as many partial sums as there are shards, with the longest tail."""
+    layout, splits = blueprint.computer().layout, blueprint.dataset.splits
+    tail = max(blueprint.tail_size(layout, split) for split in (None, *(name for name in splits if name != "train")))
     return SlotLayout(blueprint.parameters, tail, blueprint.dataset.train_plan.shards)
-
-
-def _write(room: Tail, tail: Tail, receipt: int) -> None:
-    room[: tail.size] = tail
-    room[room.size - 4 :] = receipt_to_limbs(receipt)
