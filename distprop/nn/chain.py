@@ -9,6 +9,7 @@ import numpy as np
 
 from distprop.nn.arrays import Array, Params
 from distprop.nn.layer import Backward, Context
+from distprop.nn.lengths import Lengths
 from distprop.nn.stage import Stage
 
 PIECE = 16
@@ -63,6 +64,8 @@ class Chain:
         for turn, place in enumerate(self.order):
             stage = self.stages[place]
             y, backward = stage.layer.forward(p[place], y, self._context(turn, mine, ctx))
+            if not stage.keeps_time:
+                ctx.lengths.values = None
             mine = mine if stage.layer.output == "input" else stage.layer.output == "free" or not ctx.training
             backwards.append((place, backward))
         last = 0 if ctx.wants_input_gradient else self.first_trained
@@ -81,12 +84,17 @@ class Chain:
     def _forward_in_pieces(self, p: Sequence[Params], x: Array, ctx: Context) -> tuple[Array, ChainBackward, bool]:
         memory = ctx.but(layer=ctx.layer + self.stages[0].number)
         y = memory.buffer("pieces", (len(x), *self.stages[-1].output_shape))
+        whole, own = memory.buffer("lengths", (len(x),), np.intp), Lengths()
         backwards = []
         for piece, rows in _pieces(len(x)):
+            own = ctx.lengths.of(rows)
             # Without a way back nothing is kept, and all pieces use the same memory.
-            part, backward, _ = self._forward(p, x[rows], ctx.but(piece=piece if ctx.training else 0))
-            y[rows] = part
+            inner = ctx.but(piece=piece if ctx.training else 0, lengths=own)
+            y[rows], backward, _ = self._forward(p, x[rows], inner)
+            if own.values is not None:
+                whole[rows] = own.values
             backwards.append((rows, backward))
+        ctx.lengths.values = None if own.values is None else whole
         return y, lambda dy, g: self._backward_in_pieces(backwards, dy, g, memory), True
 
     def _backward_in_pieces(
@@ -108,7 +116,8 @@ class Chain:
 
 def split(stages: Sequence[Stage]) -> tuple[Chain, ...]:
     """Chains whose rows are all images or sequences, or all vectors: only the former go in pieces."""
-    return tuple(Chain(tuple(run)) for _, run in groupby(stages, lambda stage: len(stage.input_shape) > 1))
+    runs = groupby(stages, lambda stage: (len(stage.input_shape) > 1, stage.layer.undivided))
+    return tuple(Chain(tuple(run)) for _, run in runs)
 
 
 def _pieces(rows: int) -> Iterator[tuple[int, slice]]:

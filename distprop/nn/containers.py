@@ -3,6 +3,7 @@
 A parameter's name within a container is that within a network: "0.dense.W".
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -60,6 +61,11 @@ class Block:
     def flops(self, shape: Shape) -> int:
         """As a layer's."""
         return sum(stage.layer.flops(stage.input_shape) for stage in self.chain(shape).stages)
+
+    def keeps(self, shape: Shape) -> int:
+        """As a layer's."""
+        stages = self.chain(shape).stages
+        return sum(math.prod(stage.output_shape) + stage.layer.keeps(stage.input_shape) for stage in stages)
 
     def lend(self, p: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What a container has by parameter, as each of these layers has it."""
@@ -146,6 +152,8 @@ def container(
         flops=lambda shape: sum(block.flops(shape) for block in blocks),
         in_pieces=any(layer.in_pieces for block in blocks for layer in block.layers),
         inside=sum(block.inside for block in blocks),
+        ids=max(block.layers[0].ids for block in blocks),
+        keeps=lambda shape: sum(block.keeps(shape) for block in blocks),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from distprop import philox
 from distprop.nn.arrays import BLOCK, Array, Params, Shape
 from distprop.nn.init import Draw
+from distprop.nn.lengths import Lengths
 from distprop.nn.workspace import Workspace
 
 LAYERS_PURPOSE = 2  # the purpose of these random words, see philox.bits
@@ -43,6 +44,8 @@ class Context:
     """Which piece of the rows this is, where a leaf is worked through in pieces."""
     output_passes: bool = False
     """Whether nobody reads y any more once the next layer has run forward."""
+    lengths: Lengths = field(default_factory=Lengths)
+    """How many of each row's time steps are real; one holder for all layers of a pass."""
 
     def but(self, **changes: Any) -> "Context":
         """A copy in which `changes` hold: as `dataclasses.replace`, at a fifth of its price."""
@@ -88,6 +91,10 @@ def _no_parameters(p: Params, draws: Mapping[str, Draw]) -> None:
     """Nothing to fill."""
 
 
+def _nothing(input_shape: Shape) -> int:  # noqa: ARG001
+    return 0
+
+
 def _size(input_shape: Shape) -> int:
     return math.prod(input_shape)
 
@@ -106,6 +113,9 @@ class Layer(NamedTuple):
     forgets: backward does not read x, and y is not x's memory.
     in_pieces: rows are so large that few of them at a time stay in a core's cache.
     inside: how many layers it is made of.
+    undivided: works on many rows at once, and is slow on pieces of them.
+    ids: x are whole numbers from 0 to ids - 1, that have no gradient: dx is 0. 0: x are values.
+    keeps: shape of one row in -> values kept for backward beside y, for one row.
     """
 
     kind: str
@@ -119,6 +129,9 @@ class Layer(NamedTuple):
     forgets: bool = False
     in_pieces: bool = False
     inside: int = 0
+    undivided: bool = False
+    ids: int = 0
+    keeps: Callable[[Shape], int] = _nothing
 
 
 def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:

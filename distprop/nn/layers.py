@@ -6,15 +6,21 @@ from typing import Any
 
 from distprop.errors import ConfigError
 from distprop.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from distprop.nn.attention import attention
 from distprop.nn.containers import repeat, residual, sequence
 from distprop.nn.conv import conv1d, conv2d
 from distprop.nn.dense import dense
 from distprop.nn.dropout import dropout
+from distprop.nn.embedding import embedding
 from distprop.nn.flatten import flatten
+from distprop.nn.gru import gru
 from distprop.nn.layer import Layer, spec_of
+from distprop.nn.lstm import lstm
+from distprop.nn.mask import mask
 from distprop.nn.normalize import group_norm, layer_norm, rms_norm
 from distprop.nn.parallel import parallel
 from distprop.nn.pool import average_pool1d, average_pool2d, global_average_pool, max_pool1d, max_pool2d
+from distprop.nn.position import position
 from distprop.nn.reshape import reshape
 from distprop.nn.softmax import softmax
 from distprop.suggest import suggest_name
@@ -46,6 +52,12 @@ LAYERS: Mapping[str, Callable[..., Layer]] = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "group_norm": group_norm,
+    "embedding": embedding,
+    "position": position,
+    "mask": mask,
+    "lstm": lstm,
+    "gru": gru,
+    "attention": attention,
     "sequence": sequence,
     "repeat": repeat,
     "residual": residual,

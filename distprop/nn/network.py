@@ -14,6 +14,7 @@ from distprop.nn.chain import Chain, ChainBackward, split
 from distprop.nn.init import Draw
 from distprop.nn.layer import Context, Layer, Place
 from distprop.nn.layers import LayerSpec, build_layer, layer_spec
+from distprop.nn.lengths import Lengths
 from distprop.nn.stage import Stage, place_all
 from distprop.nn.summary import LayerSummary, summarize
 from distprop.nn.workspace import Workspace
@@ -101,10 +102,12 @@ class Network:
         flat (P,) is only read. Outputs lie in the workspace or are x's own memory. Raises ShapeError.
         """
         y, mine = self._as_input(x, flat.dtype), False  # x belongs to the caller
-        weights = self._lend(flat)
+        weights = run.workspace.views(flat, self._lend)
         backwards: list[tuple[Chain, ChainBackward]] = []
+        lengths = Lengths()
         for chain in self.chains:
-            y, backward, mine = chain.forward(_of(chain, weights), y, self._context(chain, run, flat.dtype, mine))
+            ctx = self._context(chain, run, flat.dtype, mine).but(lengths=lengths)
+            y, backward, mine = chain.forward(_of(chain, weights), y, ctx)
             backwards.append((chain, backward))
         return y, lambda dy, g: self._backward(backwards, dy, g, run)
 
@@ -115,7 +118,7 @@ class Network:
 
     def _backward(self, backwards: list[tuple[Chain, ChainBackward]], dy: Array, g: Array, run: Pass) -> Array | None:
         last = 0 if run.input_gradient else self.first_trained
-        gradients = self._lend(g)
+        gradients = run.workspace.views(g, self._lend)
         dx: Array | None = dy
         for chain, backward in reversed(backwards):
             if chain.stages[-1].index < last:

@@ -1,7 +1,6 @@
 """Branches that are joined. Their parameters' names have the branch in front: "1.0.dense.W"."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +27,10 @@ def parallel(branches: Sequence[Sequence[Layer]], join: str = "add") -> Layer:
         return _joined([out for out, _ in parts], join), parameters
 
     def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        apart = replace(ctx, may_overwrite_input=False)
-        ways = [block.forward(p, x, apart) for block in blocks]
+        lengths = [ctx.lengths.of(slice(None)) for _ in blocks]
+        apart = [ctx.but(may_overwrite_input=False, lengths=own) for own in lengths]
+        ways = [block.forward(p, x, own) for block, own in zip(blocks, apart, strict=True)]
+        ctx.lengths.values = next((own.values for own in lengths if own.values is not None), None)
         outputs = [y for y, _ in ways]
         y = ctx.buffer("y", (len(x), *_joined([y.shape[1:] for y in outputs], join)))
         JOINS[join].join(outputs, y)

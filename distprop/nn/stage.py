@@ -23,6 +23,11 @@ class Stage:
     """As `index`, with the layers inside of others counted, too."""
 
     @property
+    def keeps_time(self) -> bool:
+        """Whether the rows that come out have the time steps of those that go in, if these have any."""
+        return len(self.output_shape) > 1 and self.output_shape[0] == self.input_shape[0]
+
+    @property
     def name(self) -> str:
         """What errors and summaries call it: "0.dense"."""
         return f"{self.index}.{self.layer.kind}"

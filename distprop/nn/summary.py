@@ -38,5 +38,9 @@ def _line(stage: Stage, first_trained: int) -> LayerSummary:
         output_shape=stage.output_shape,
         parameters=sum(math.prod(shape) for shape in stage.parameter_shapes),
         flops_per_row=forward * times,
-        activation_bytes_per_row=0 if views else BYTES * math.prod(stage.output_shape),
+        activation_bytes_per_row=0 if views else BYTES * _kept(stage),
     )
+
+
+def _kept(stage: Stage) -> int:
+    return math.prod(stage.output_shape) + stage.layer.keeps(stage.input_shape)

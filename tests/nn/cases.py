@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distprop.nn.layer import Layer
 from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import LOSSES
 from distprop.nn.metrics import build_metrics
@@ -65,6 +66,17 @@ LAYER_CASES = (
     LayerCase("layer_norm", {"layer_norm": 0.1}, ((7,), (2, 3, 2))),
     LayerCase("rms_norm", {"rms_norm": {"eps": 0.1}}, ((7,), (2, 3, 2))),
     LayerCase("group_norm", {"group_norm": {"groups": 2, "eps": 0.1}}, ((6,), (2, 3, 4)), (2, 4, 6)),
+    LayerCase("embedding", {"embedding": {"rows": 7, "width": 3}}, ((5,), (1,), (2, 3))),
+    LayerCase("embedding", {"embedding": {"rows": 3, "width": 1, "padding": 2}}, ((6,),)),
+    LayerCase("position", {"position": "learned"}, ((4, 3), (1, 1))),
+    LayerCase("position", {"position": "sinusoidal"}, ((4, 3), (1, 1))),
+    LayerCase("mask", "mask", ((4, 3), (1, 1))),
+    LayerCase("lstm", {"lstm": 3}, ((4, 5), (1, 1))),
+    LayerCase("lstm", {"lstm": {"units": 2, "bidirectional": True, "output": "sequence"}}, ((4, 5), (1, 1))),
+    LayerCase("gru", {"gru": 3}, ((4, 5), (1, 1))),
+    LayerCase("gru", {"gru": {"units": 2, "bidirectional": True, "output": "sequence"}}, ((4, 5), (1, 1))),
+    LayerCase("attention", {"attention": 2}, ((4, 6), (1, 2)), (2, 4, 6)),
+    LayerCase("attention", {"attention": {"heads": 1, "causal": True}}, ((5, 3),)),
     LayerCase("sequence", {"sequence": [{"dense": 4}, "tanh", {"dense": 3}, "relu"]}, ((5,), (1,))),
     LayerCase("repeat", {"repeat": {"times": 3, "layers": [{"dense": 4}, "silu"]}}, ((5,), (1,))),
     LayerCase(
@@ -93,6 +105,12 @@ DEEP: list[Any] = [
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def rows_for(layer: Layer, shape: tuple[int, ...], seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
+    """What a layer takes (N, *row): ids or values."""
+    values = rng(seed).integers(layer.ids, size=shape) if layer.ids else rng(seed).normal(size=shape)
+    return values.astype(dtype)
 
 
 def weights_of(network: Network, dtype: Any = np.float32, seed: int = 5) -> np.ndarray:

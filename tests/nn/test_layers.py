@@ -15,7 +15,7 @@ from distprop.nn.init import Draw
 from distprop.nn.layer import Context, Place
 from distprop.nn.layers import LAYERS, build_layer, layer_spec
 from distprop.nn.workspace import Workspace
-from tests.nn.cases import ANY, LAYER_CASES, LayerCase, rng
+from tests.nn.cases import ANY, LAYER_CASES, LayerCase, rng, rows_for
 
 EACH = [pytest.param(case, shape, id=f"{case.spec}-{shape}") for case in LAYER_CASES for shape in case.input_shapes]
 
@@ -38,7 +38,7 @@ def test_every_layer_has_a_case():
 def test_output_shape_is_as_promised_and_every_gradient_is_written(case: LayerCase, shape):
     layer = build_layer(case.spec)
     output_shape, shapes = layer.shapes(shape)
-    y, backward = layer.forward(parameters(layer, shape), rng().normal(size=(6, *shape)), context())
+    y, backward = layer.forward(parameters(layer, shape), rows_for(layer, (6, *shape)), context())
     g = {name: np.full(s, np.nan) for name, s in shapes.items()}
     dx = backward(np.ones_like(y), g)
     assert y.shape == (6, *output_shape)
@@ -70,7 +70,7 @@ def test_working_in_place_changes_no_bit(case: LayerCase, shape):
     p = parameters(layer, shape, np.float32)
     found = []
     for mine in (False, True):
-        x = rng(2).normal(size=(5, *shape)).astype(np.float32)
+        x = rows_for(layer, (5, *shape), 2, np.float32)
         y, backward = layer.forward(p, x, context(np.float32, may_overwrite_input=mine))
         y_bytes = y.tobytes()
         dx = backward(np.ones_like(y), {name: np.empty_like(view) for name, view in p.items()})
@@ -82,7 +82,7 @@ def test_working_in_place_changes_no_bit(case: LayerCase, shape):
 def test_inputs_and_parameters_are_only_read(case: LayerCase, shape):
     layer = build_layer(case.spec)
     p = parameters(layer, shape, np.float32)
-    x = rng(2).normal(size=(5, *shape)).astype(np.float32)
+    x = rows_for(layer, (5, *shape), 2, np.float32)
     for array in (x, *p.values()):
         array.flags.writeable = False
     y, backward = layer.forward(p, x, context(np.float32))
