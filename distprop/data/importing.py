@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from distprop.data.cachedir import write_whole
+from distprop.data.csv_files import csv_to_parquet
 from distprop.data.idx import read_idx_folder
 from distprop.data.images import IMAGE_ENDINGS, read_images
 from distprop.data.npz import read_npz
@@ -15,6 +15,7 @@ from distprop.errors import DataError
 
 ROWS_PER_GROUP = 4_096
 Tables = dict[str, pa.Table]  # name of the file to write -> its rows
+Writers = dict[str, Callable[[Path], None]]  # name of the file to write -> what fills it
 
 
 def import_data(
@@ -35,12 +36,12 @@ def import_data(
             raise DataError(f"{path} does not exist", "there is nothing to import", "check the path")
     kind = _kind_of(paths) if kind == "auto" else kind
     if kind == "images":
-        tables = read_images(paths, size, grey)
+        writers = _of_tables(read_images(paths, size, grey))
     elif kind in READERS:
-        tables = READERS[kind](paths)
+        writers = READERS[kind](paths)
     else:
         raise DataError(f"cannot import {kind!r}", f"known are {', '.join((*READERS, 'images'))}", "use one of them")
-    return _write(tables, Path(out).expanduser())
+    return _write(writers, Path(out).expanduser())
 
 
 def _kind_of(paths: Sequence[Path]) -> str:
@@ -61,14 +62,14 @@ def _files(path: Path) -> list[Path]:
     return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
 
 
-def _write(tables: Tables, out: Path) -> list[Path]:
+def _write(writers: Writers, out: Path) -> list[Path]:
     """All files or none: those written are removed again where a later one fails."""
     written: list[Path] = []
     made = not out.exists()
     try:
-        for name, table in sorted(tables.items()):
+        for name, fill in sorted(writers.items()):
+            write_whole(out / f"{name}.parquet", fill)
             written.append(out / f"{name}.parquet")
-            write_whole(written[-1], _writer(table))
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
@@ -78,13 +79,21 @@ def _write(tables: Tables, out: Path) -> list[Path]:
     return written
 
 
+def _of_tables(tables: Tables) -> Writers:
+    return {name: _writer(table) for name, table in tables.items()}
+
+
 def _writer(table: pa.Table) -> Callable[[Path], None]:
     return lambda part: pq.write_table(table, part, compression="zstd", row_group_size=ROWS_PER_GROUP)
 
 
-def _read_csv(paths: Sequence[Path]) -> Tables:
+def _read_csv(paths: Sequence[Path]) -> Writers:
     files = [file for path in paths for file in sorted(_files(path)) if _is_csv(file)]
-    return {_stem(file): _csv_table(file) for file in files}
+    return {_stem(file): _csv_writer(file) for file in files}
+
+
+def _csv_writer(file: Path) -> Callable[[Path], None]:
+    return lambda part: csv_to_parquet(file, part, ROWS_PER_GROUP)
 
 
 def _is_csv(path: Path) -> bool:
@@ -95,31 +104,16 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
-def _csv_table(path: Path) -> pa.Table:
-    tab = ".tsv" in path.suffixes
-    try:
-        table = pyarrow.csv.read_csv(
-            path,
-            parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if tab else ","),
-            convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True),
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"cannot read {path}", str(error).splitlines()[0], "correct the file") from error
-    if not table.num_rows:
-        raise DataError(f"{path} has no rows", "a header alone is no data", "write rows into it")
-    return table
-
-
-def _read_npz(paths: Sequence[Path]) -> Tables:
+def _read_npz(paths: Sequence[Path]) -> Writers:
     tables: Tables = {}
     for path in paths:
         tables |= read_npz(path)
-    return tables
+    return _of_tables(tables)
 
 
-READERS: dict[str, Callable[[Sequence[Path]], Tables]] = {
+READERS: dict[str, Callable[[Sequence[Path]], Writers]] = {
     "csv": _read_csv,
     "npz": _read_npz,
-    "idx": read_idx_folder,
+    "idx": lambda paths: _of_tables(read_idx_folder(paths)),
 }
 ENDINGS = {".csv": "csv", ".tsv": "csv", ".npz": "npz", "-ubyte": "idx", ".idx": "idx"}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
@@ -72,6 +73,45 @@ def test_csv_files_keep_their_types(tmp_path: Path, name: str) -> None:
     job = suggest(str(path), "label")
     assert job["data"]["features"] == {"age": [{"impute": "mean"}, "standardize"], "town": "one_hot"}
     assert ready(str(path), "binary", 1, features=job["data"]["features"]).input_shape == (4,)
+
+
+STREAMED = [
+    ["1", "2", "0.5"], ["", "", "7"], ["1", "x", "2"], ["1", "true", "0"], ["2020-01-01", "", "2020-01-01 10:00:00"],
+    ["", "", ""], ["1.5", "oak", ""], ["10:00:00", "1", "2"], ["0.5", "1e3", "nan"], ["true", "false", "maybe"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", STREAMED, ids=lambda values: " then ".join(values))
+def test_csv_read_in_blocks_has_the_types_of_csv_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[str]
+) -> None:
+    monkeypatch.setattr("distprop.data.csv_files.BLOCK_BYTES", 64)
+    lines = [f"{value},{i}" for value in values for i in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b", *lines]))
+    (path,) = import_data(tmp_path / "rows.csv", tmp_path / "out")
+    options = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
+    pq.write_table(pyarrow.csv.read_csv(tmp_path / "rows.csv", convert_options=options), tmp_path / "whole.parquet")
+    assert pq.read_table(path).equals(pq.read_table(tmp_path / "whole.parquet"))
+
+
+def test_imported_csv_has_row_groups_of_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distprop.data.csv_files.BLOCK_BYTES", 256)
+    monkeypatch.setattr("distprop.data.importing.ROWS_PER_GROUP", 30)
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b", *(f"{i},{i % 2}" for i in range(100))]))
+    (path,) = import_data(tmp_path / "rows.csv", tmp_path / "out")
+    footer = pq.read_metadata(path)
+    assert [footer.row_group(i).num_rows for i in range(footer.num_row_groups)] == [30, 30, 30, 10]
+
+
+def test_csv_that_breaks_late_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distprop.data.csv_files.BLOCK_BYTES", 64)
+    (tmp_path / "out").mkdir()
+    kept = tmp_path / "out" / "rows.parquet"
+    kept.write_bytes(b"from before")
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b", *["1,2"] * 200, "1,2,3"]))
+    with pytest.raises(DataError, match="Expected 2 columns"):
+        import_data(tmp_path / "rows.csv", tmp_path / "out")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {kept: b"from before"}
 
 
 def picture(path: Path, pixels: NDArray[np.uint8]) -> None:
