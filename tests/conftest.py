@@ -4,17 +4,13 @@ They keep out of the user's folders, too, and hear nothing of the user's address
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from distprop.numerics.kernel import environment, in_force, reexecute_with
-
-settings.register_profile("same", derandomize=True)  # what lands is judged by the same examples every time
-if os.environ.get("CI"):
-    settings.load_profile("same")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,6 +21,16 @@ def pytest_configure(config: pytest.Config) -> None:
         if capture is not None:
             capture.stop_global_capturing()
         reexecute_with(wanted)
+    _choose_examples()
+
+
+def _choose_examples() -> None:
+    """What lands is judged by the same examples every time."""
+    from hypothesis import settings  # takes a second, which the process that is replaced need not spend
+
+    settings.register_profile("same", derandomize=True)
+    if os.environ.get("CI"):
+        settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,3 +42,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS"):
             patch.delenv(name, raising=False)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file as MLflow makes it for a first run, which takes seconds: to be copied, not to be used."""
+    pytest.importorskip("mlflow", reason="MLflow makes its store")
+    from distprop.tracking.address import make_client
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, when it is imported
+        make_client(f"sqlite:///{file}").search_experiments()
+    return file

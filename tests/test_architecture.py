@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -66,7 +66,7 @@ FILES = {str(file.relative_to(HOUSE)): ast.parse(file.read_text()) for file in s
 MODULES = {".".join(Path("distprop", name).with_suffix("").parts).removesuffix(".__init__") for name in FILES}
 
 
-def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
+def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """The dotted names that these nodes import."""
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -74,6 +74,9 @@ def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+IMPORTED = {name: frozenset(imported(ast.walk(tree))) for name, tree in FILES.items()}
 
 
 def at_the_top(tree: ast.AST) -> Iterator[ast.AST]:
@@ -103,9 +106,9 @@ def test_a_room_imports_what_it_may(name: str) -> None:
     assert name in MAY_IMPORT, "a new room needs a line in MAY_IMPORT"
     found = {
         f"{file} imports {used}"
-        for file, tree in FILES.items()
+        for file, names in IMPORTED.items()
         if room_of_file(file) == name
-        for used in map(room, imported(ast.walk(tree)))
+        for used in map(room, names)
         if used not in {*MAY_IMPORT[name].split(), name, ""}
     }
     assert found == set()
@@ -113,15 +116,15 @@ def test_a_room_imports_what_it_may(name: str) -> None:
 
 def test_the_document_permits_nothing_that_nobody_needs() -> None:
     used: dict[str, set[str]] = {name: set() for name in MAY_IMPORT}
-    for file, tree in FILES.items():
-        used[room_of_file(file)].update(map(room, imported(ast.walk(tree))))
+    for file, names in IMPORTED.items():
+        used[room_of_file(file)].update(map(room, names))
     idle = {name: set(allowed.split()) - used[name] for name, allowed in MAY_IMPORT.items()}
     assert {name: rest for name, rest in idle.items() if rest} == {}
 
 
 @pytest.mark.parametrize("package", sorted(ONLY_IN))
 def test_a_package_of_others_stays_in_its_place(package: str) -> None:
-    importers = {file for file, tree in FILES.items() if package in map(room, imported(ast.walk(tree)))}
+    importers = {file for file, names in IMPORTED.items() if package in map(room, names)}
     assert {file for file in importers if not file.startswith(ONLY_IN[package])} == set()
 
 
@@ -134,9 +137,9 @@ def test_rooms_that_must_not_meet_do_not() -> None:
 def test_state_machines_do_nothing_but_think() -> None:
     found = {
         f"{file} imports {used}"
-        for file, tree in FILES.items()
+        for file, names in IMPORTED.items()
         if file.startswith("protocol/")
-        for used in imported(ast.walk(tree))
+        for used in names
         if used.partition(".")[0] in SILENT
     }
     assert found == set()

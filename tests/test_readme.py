@@ -1,9 +1,11 @@
 """The README's commands are the ones that continuous integration runs, and its examples run."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -58,10 +60,12 @@ def test_the_command_and_its_options_exist(line: str):
 
 
 @pytest.mark.parametrize("block", [block for block in blocks(README) if block.language == "python"], ids=str)
-def test_the_python_examples_run(block, tmp_path: Path):
+def test_the_python_examples_run(block, tmp_path: Path, request: pytest.FixtureRequest):
     """As a script of its own, with the configs beside it. Only the sample's source may be missing."""
     pytest.importorskip("sklearn", reason="the example trains on a sample, which scikit-learn has")
     (tmp_path / "configs").symlink_to(ROOT / "configs")
+    if find_spec("mlflow"):  # where runs are kept is not made anew for each test
+        shutil.copy(request.getfixturevalue("new_store"), tmp_path / "mlflow.db")
     script = tmp_path / "example.py"
     script.write_text(block.text)
     run = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)

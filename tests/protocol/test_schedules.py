@@ -42,7 +42,7 @@ def trouble(job: Job, chance: random.Random, kills: int):
     def on_step() -> None:
         while job.desk.replaced:
             job.join(job.desk.replaced.pop())
-        if left[0] and chance.random() < 0.02 and job.alive():
+        if left[0] and job.alive() and chance.random() < 0.02:
             left[0] -= 1
             job.kill(chance.choice(job.alive()))
         elif chance.random() < 0.005 and len(job.alive()) < 6:

@@ -164,7 +164,7 @@ class Chance:
         self.random, self.lost, self.doubled = random.Random(seed), lost, doubled
 
     def pick(self, waiting: int) -> int:
-        return int(self.random.random() * waiting)
+        return self.random.randrange(waiting)
 
     def copies(self, _: Send) -> int:
         drawn = self.random.random()
