@@ -5,6 +5,7 @@ import numpy as np
 from distprop.data.dataset import Dataset
 from distprop.data.part import Part
 
+SMALL = 32 * 2**20  # bytes of decoded rows that are read once and then stay in memory
 LOOKED_AT = 8_192  # rows of the target
 FEW_ROWS = 100
 
@@ -20,6 +21,8 @@ def advise(data: Dataset) -> list[str]:
 
 def _huge_row_groups(part: Part, shards: int) -> str:
     """Each shard decodes every row group that it has rows of, whole."""
+    if part.rows * sum(column.raw_dtype.itemsize * column.width for column in part.columns) < SMALL:
+        return ""
     groups = part.source.row_groups
     bounds = [(v * part.rows // shards, (v + 1) * part.rows // shards) for v in range(shards)]
     decoded = sum(groups[piece.group].rows for start, stop in bounds for piece in part.pieces(start, stop))

@@ -1,15 +1,17 @@
 """`distprop init`: look at the data once and propose a job that runs and learns."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from distprop.data.choosing import missing_column
-from distprop.data.columns import Column
+from distprop.data.columns import MISSING_TEXT, Column
 from distprop.data.decoding import decode, describe, is_varying
+from distprop.data.leaking import leak
 from distprop.data.proposing import Seen, propose
 from distprop.data.source import Source, open_source
 from distprop.errors import DataError
@@ -30,6 +32,7 @@ class Look:
     low: float = 0.0
     high: float = 0.0
     named: bool = False  # its metadata name classes
+    values: NDArray[Any] | None = field(default=None, compare=False, repr=False)  # raw, of single columns
 
     @property
     def whole(self) -> bool:
@@ -56,13 +59,8 @@ def suggest(path: str, target: str) -> dict[str, Any]:
             f"target {target!r} cannot be learned", f"its type is {source.schema.field(target).type}", "name another"
         )
     comments = {f"data.features.{name}": f"left out: {why}" for name, why in left_out.items()}
-    features = {}
-    for name in (name for name in looks if name != target):
-        why = _unfit(looks[name])
-        if why:
-            comments[f"data.features.{name}"] = f"left out: {why}"
-        else:
-            features[name] = _transform(looks[name])
+    features, why = _choose(looks, target)
+    comments |= {f"data.features.{name}": reason for name, reason in why.items()}
     if not features:
         raise DataError(f"no column of {path} is fit to learn from", "; ".join(comments.values()), "add columns")
     wide = any(looks[name].column.kind == "list" for name in features)
@@ -70,6 +68,23 @@ def suggest(path: str, target: str) -> dict[str, Any]:
     seen = Seen(answer.column, answer.distinct, answer.low, answer.high, answer.named, source.rows, wide)
     job, more = propose(path, seen, features)
     return job | {"comments": comments | more}
+
+
+def _choose(looks: Mapping[str, Look], target: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The features with their transforms, and what is to be said about columns, kept or left out."""
+    comments, signs = {}, {}
+    for name in (name for name in looks if name != target):
+        why, sign = _unfit(looks[name]), leak(name, looks[name].values, target, looks[target].values)
+        if why:
+            comments[name] = f"left out: {why}"
+        else:
+            signs[name] = sign
+    doubtful = {name for name, sign in signs.items() if sign and sign.sure}
+    keep = signs.keys() - doubtful or signs.keys()  # a doubtful column is better than none
+    for name, sign in signs.items():
+        if sign:
+            comments[name] = f"{'caution' if name in keep else 'left out'}: {sign.why}"
+    return {name: _transform(looks[name]) for name in signs if name in keep}, comments
 
 
 def _look(source: Source) -> tuple[dict[str, Look], dict[str, str]]:
@@ -103,7 +118,10 @@ def _named(source: Source, column: Column) -> bool:
 def _look_at(column: Column, values: pa.ChunkedArray, named: bool) -> Look:
     kind, rows = str(values.type), len(values)
     if column.kind == "text":
-        return Look(column, kind, rows, values.null_count, len(pc.unique(values.drop_null())))
+        digests = decode(replace(column, missing=True), values, "the data")
+        return Look(
+            column, kind, rows, values.null_count, len(np.unique(digests[digests != MISSING_TEXT])), values=digests
+        )
     numbers = decode(replace(column, missing=True), values, "the data")
     here = numbers[np.isfinite(numbers)]
     low, high = (float(here.min()), float(here.max())) if here.size else (0.0, 0.0)
@@ -117,6 +135,7 @@ def _look_at(column: Column, values: pa.ChunkedArray, named: bool) -> Look:
         low,
         high,
         named,
+        None if column.kind == "list" else numbers,
     )
 
 

@@ -52,7 +52,7 @@ def test_jobs_for_the_samples_learn(name: str, target: str, outputs: int, loss: 
 TABLES = [
     ("mnist/test", "label", 10, {"image"}), ("fsdd/test", "label", 10, {"logmel", "speaker", "take"}),
     ("pneumonia_mnist/val", "label", 1, {"image"}),
-    ("driving_sim/test", "steering_smooth", 1, {"image", "steering", "throttle", "brake", "speed", "run", "frame",
+    ("driving_sim/test", "steering_smooth", 1, {"image", "steering", "throttle", "brake", "speed", "run",
                                                 "time"}),
     ("fx_rates/test", "next_logvol5", 1, {"returns", "next_return", "currency", "rate"}),
 ]  # fmt: skip
@@ -78,7 +78,7 @@ def test_files_beside_the_training_file_are_used() -> None:
 def test_columns_without_meaning_are_left_out_with_the_reason(tmp_path: Path) -> None:
     columns = {
         "row": np.arange(60), "same": np.ones(60), "name": np.array([f"n{i}" for i in range(60)]),
-        "age": np.arange(60) * 0.5, "size": np.arange(60) % 7, "label": np.arange(60) % 3,
+        "age": np.arange(60) * 7 % 60 * 0.5, "size": np.arange(60) % 7, "label": np.arange(60) % 3,
     }  # fmt: skip
     job = suggest(write(tmp_path / "a.parquet", columns), "label")
     assert job["data"]["features"] == {"age": "standardize", "size": "standardize"}
@@ -88,6 +88,42 @@ def test_columns_without_meaning_are_left_out_with_the_reason(tmp_path: Path) ->
         "data.features.name": "left out: it has 60 different texts",
     }
     assert prepared(job).targets.classes == (0, 1, 2)
+
+
+def test_columns_that_give_the_target_away_are_left_out_or_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    price, label = rng.normal(size=90), np.array(["low", "mid", "high"] * 30)
+    columns = {
+        "price": price, "price_eur": rng.normal(size=90), "cents": price * 100 + 3,
+        "near": price + 0.1 * rng.normal(size=90),
+        "frame": np.cumsum(rng.integers(1, 9, 90)), "time": np.cumsum(rng.random(90)), "size": rng.normal(size=90),
+        "level": label, "code": np.arange(90) % 3 + 4, "part": np.arange(90) % 6,
+    }  # fmt: skip
+    path = write(tmp_path / "a.parquet", columns)
+
+    def said(target: str) -> dict[str, str]:
+        found = suggest(path, target)
+        features, comments = found["data"]["features"], found["comments"]
+        said = {key.removeprefix("data.features."): why for key, why in comments.items() if "features" in key}
+        assert {name for name, why in said.items() if why.startswith("left out")}.isdisjoint(features)
+        assert {name for name, why in said.items() if why.startswith("caution")} <= features.keys()
+        return said
+
+    prices = said("price")
+    assert {name: why.split(":")[0] for name, why in prices.items()} == {
+        "cents": "left out", "near": "caution", "frame": "left out", "time": "caution", "price_eur": "caution",
+    }  # fmt: skip
+    levels = said("level")
+    assert {name: why.split(":")[0] for name, why in levels.items()} == {
+        "code": "left out", "part": "caution", "frame": "left out", "time": "caution",
+    }  # fmt: skip
+
+
+def test_a_doubtful_column_is_better_than_none(tmp_path: Path) -> None:
+    a = np.random.default_rng(0).normal(size=60)
+    job = suggest(write(tmp_path / "a.parquet", {"a": a, "label": 2 * a}), "label")
+    assert list(job["data"]["features"]) == ["a"]
+    assert job["comments"]["data.features.a"].startswith("caution: its correlation with the target is 1.0000")
 
 
 @pytest.mark.parametrize(("label", "loss", "outputs"), [
