@@ -11,6 +11,7 @@ from distprop.protocol import coordinator, messages
 from distprop.protocol.effects import Finish
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.runtime.process.gauges import Sample
+from distprop.runtime.process.parcel import Parcel, unpack
 from distprop.runtime.process.server import Door
 from distprop.runtime.role import Role
 from distprop.runtime.session import Session
@@ -90,6 +91,9 @@ class CoordinatorProcess:
         match mail.message:
             case None:
                 raise _lost(f"{mail.sender.role} {mail.sender.number} is gone" if mail.sender else "a server is gone")
+            case Parcel() as parcel:
+                for report in unpack(parcel):
+                    self._receive(report, role)
             case Sample(host, _, waiting, figures):
                 session.desk.waiting = waiting
                 session.desk.emit(HostSampled(time.time(), host, figures))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from distprop.errors import DistpropError, LostError
@@ -22,6 +21,7 @@ from distprop.runtime.hostfigures import sample_host
 from distprop.runtime.keeper import Keeper
 from distprop.runtime.memory import Tail, WeightLayout
 from distprop.runtime.process.gauges import Gauge, Sample
+from distprop.runtime.process.parcel import pack
 from distprop.runtime.process.silence import Silence
 from distprop.runtime.process.worker import PID, pulse
 from distprop.runtime.replica import slot_layout
@@ -77,7 +77,8 @@ class ServerProcess:
         self._pids: dict[int, int] = {}
         self._pulses: dict[int, Pulse] = {}
         self._gauges: dict[int, Gauge] = {}
-        self._reports: list[Any] = []
+        self._reports: list[messages.Gathered] = []
+        self._times: list[float] = []  # when each was made
         self._silence = Silence(SILENCE)
         self._ticked = self._sampled = self._reported = 0.0
         tcp, path = listen_on(address), f"\0distprop-{secrets.token_hex(16)}"
@@ -166,15 +167,18 @@ class ServerProcess:
             self._post.send(send.to, send.message)
             return
         report = send.message
-        step = isinstance(report, messages.Gathered) and report.round.kind == TRAIN
-        self._reports.append(replace(report, time=report.time or time.time()) if step else report)
-        if not step:
-            self._send_reports()
+        if type(report) is messages.Gathered and report.round.kind == TRAIN:
+            self._reports.append(report)
+            self._times.append(time.time())
+            return
+        self._send_reports()
+        self._post.send(COORDINATOR, report)
 
     def _send_reports(self) -> None:
         self._reported = time.monotonic()
-        self._post.send(COORDINATOR, *self._reports)
-        self._reports.clear()
+        if self._reports:
+            self._post.send(COORDINATOR, pack(self._reports, self._times))
+            self._reports.clear(), self._times.clear()
 
     def _fail(self, error: Exception) -> None:
         self._post.send(COORDINATOR, messages.Failed(Address("server", self._me), error))

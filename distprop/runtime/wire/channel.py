@@ -2,7 +2,7 @@
 
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -37,8 +37,21 @@ class Channel:
 
     def send(self, frame: Sequence[Piece]) -> None:
         """Send of a frame what the socket takes now; the rest with `flush`. Raises OSError where the peer is gone."""
+        if len(frame) == 1 and not self._out:
+            self._send_now(frame[0])
+            return
         self._out.extend(memoryview(part).cast("B") for part in frame)
         self.flush()
+
+    def _send_now(self, piece: Piece) -> None:
+        """The short way of what is said at every step."""
+        try:
+            sent = self._socket.send(piece)
+        except BlockingIOError:
+            sent = 0
+        self.sent += sent
+        if sent < len(piece):
+            self._out.append(memoryview(piece)[sent:])
 
     def flush(self) -> None:
         """Send what the socket takes now. Raises OSError where the peer is gone."""
@@ -59,20 +72,22 @@ class Channel:
             sent -= first.nbytes
             self._out.popleft()
 
-    def receive(self) -> Iterator[Any]:
+    def receive(self) -> list[Any]:
         """The messages that have arrived. Raises EOFError at the end, FrameError, or OSError."""
-        while True:
+        arrived: list[Any] = []
+        while not arrived:
             space = self._intake.space()
             try:
                 count = self._socket.recv_into(space)
             except BlockingIOError:
-                return
+                break
             if not count:
                 raise EOFError
             self.received += count
-            yield from self._intake.took(count)
+            arrived = self._intake.took(count)
             if count < len(space):
-                return  # nothing was left, and whatever came since rings again
+                break
+        return arrived  # whatever else is there rings again
 
     def close(self) -> None:
         """Close the socket."""

@@ -4,7 +4,7 @@ import logging
 import select
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -88,30 +88,33 @@ class Post:
             self._encoded_last = message, encode(message)
         return self._encoded_last[1]
 
-    def poll(self, timeout: float) -> Iterator[Mail]:
+    def poll(self, timeout: float) -> list[Mail]:
         """What has been heard, after at most `timeout` seconds."""
+        heard: list[Mail] = []
         for descriptor, events in self._epoll.poll(0 if self._inner else timeout):
-            if peer := self._peers.get(descriptor):
-                yield from self._serve(peer, events)
-            else:
+            peer = self._peers.get(descriptor)
+            if peer is None:
                 self._hush()
+            else:
+                heard += [Mail(peer, message) for message in self._serve(peer, events)]
         while self._inner:
-            yield self._inner.popleft()
+            heard.append(self._inner.popleft())
+        return heard
 
-    def _serve(self, peer: Address, events: int) -> Iterator[Mail]:
+    def _serve(self, peer: Address, events: int) -> list[Any]:
         channel = self._channels[peer]
         try:
             if events & select.EPOLLOUT:
                 channel.flush()
                 self._watch(peer, channel)
             if events & ~select.EPOLLOUT:
-                for message in channel.receive():
-                    yield Mail(peer, message)
+                return channel.receive()
         except (OSError, EOFError):
             self._lose(peer)
         except FrameError as error:
             _log.warning("the connection to %s %d is closed: %s", peer.role, peer.number, error)
             self._lose(peer)
+        return []
 
     def _watch(self, peer: Address, channel: Channel) -> None:
         """Be told when the socket takes more, as long as something waits to be sent."""

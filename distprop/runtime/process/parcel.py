@@ -1,0 +1,41 @@
+"""Reports of many steps as one message: their arrays are stacked, so that a report costs no frame of its own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop.protocol.course import TRAIN, Round
+from distprop.protocol.messages import Gathered
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """N steps of one attempt. tails: (N, T). sums: slice -> block sums of squares (N, B). times: in seconds, (N,)."""
+
+    attempt: int
+    versions: tuple[int, ...]
+    tails: NDArray[np.float64]
+    sums: Mapping[int, NDArray[np.float64]]
+    times: tuple[float, ...]
+
+
+def pack(reports: Sequence[Gathered], times: Sequence[float]) -> Parcel:
+    """The parcel of at least one report, of one attempt, and when each was made."""
+    first = reports[0]
+    return Parcel(
+        first.attempt,
+        tuple(report.round.version for report in reports),
+        np.stack([report.tail for report in reports]),
+        {piece: np.stack([report.sums[piece] for report in reports]) for piece in first.sums},
+        tuple(times),
+    )
+
+
+def unpack(parcel: Parcel) -> Iterator[Gathered]:
+    """The reports, in their order."""
+    for number, version in enumerate(parcel.versions):
+        sums: Any = {piece: stacked[number] for piece, stacked in parcel.sums.items()}
+        yield Gathered(parcel.attempt, Round(version, TRAIN), parcel.tails[number], sums, parcel.times[number])
