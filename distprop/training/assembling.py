@@ -15,6 +15,7 @@ from distprop.protocol.course import Course
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.judge import Criteria
 from distprop.suggest import suggest_name
+from distprop.training.answering import require_few_enough_values
 from distprop.training.weighing import with_numbers, without_classes
 
 
@@ -39,6 +40,7 @@ def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     _require_watched(job, ["loss", *(metric.name for metric in build_metrics(job.metrics, loss.task))])
     data = data_settings(job)
     dataset = prepare(data, job.seed, loss.task, declared_outputs(job.model), survey_map)
+    require_few_enough_values(loss, dataset.targets)
     classes = dataset.targets.classes
     count = len(classes) if classes is not None else dataset.targets.outputs
     job = with_layers(job, dataset.input_shape, loss.outputs_for(count))
