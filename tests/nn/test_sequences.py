@@ -114,9 +114,22 @@ def test_full_lengths_change_no_bit(spec):
     np.testing.assert_allclose(y, y2, rtol=1e-5)
 
 
+@EACH
+def test_float32_is_as_accurate_as_it_can_be(spec):
+    layer, lengths = build_layer(spec), [30, 0, 17, 1]
+    p, x = parameters(layer, (30, 8)), rng().normal(size=(4, 30, 8))
+    exact = passed(layer, p, x, context(lengths))
+    narrow = {name: view.astype(np.float32) for name, view in p.items()}
+    found = passed(layer, narrow, x.astype(np.float32), context(lengths, dtype=np.float32))
+    for a, b in zip((*found[:2], *found[2].values()), (*exact[:2], *exact[2].values()), strict=True):
+        assert a.dtype == np.float32
+        assert np.abs(a - b).max() < 1e-5 * max(1, np.abs(b).max())
+
+
 EMBEDDED = [{"embedding": {"rows": 9, "width": 4, "padding": 0}}]
 NETWORKS = [
     [*EMBEDDED, {"position": "learned"}, {"residual": ["layer_norm", {"attention": 2}]}, "global_average_pool"],
+    [*EMBEDDED, {"residual": [{"attention": 2}]}, {"residual": [{"conv1d": {"channels": 4, "kernel": 1}}]}, {"gru": 3}],
     [*EMBEDDED, {"gru": {"units": 3, "bidirectional": True, "output": "sequence"}}, {"lstm": 2}],
     [*EMBEDDED, {"conv1d": 4}, "relu", {"lstm": {"units": 3, "output": "sequence"}}, "global_average_pool"],
 ]
