@@ -69,7 +69,7 @@ class Driven:
         course = Course(
             steps=tuple(plan.steps(shard) for shard in range(plan.shards)),
             last=steps,
-            clips=self._blueprint.clip_norm is not None,
+            clips=self._blueprint.optimizer.exchanges,
             keeps=False,
         )
         papers = Papers(self._folder.name, "", {}, "", 1, lambda: None)

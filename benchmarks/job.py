@@ -32,7 +32,7 @@ class Job(NamedTuple):
             metric_names=(),
             optimizer_name=self.optimizer,
             optimizer_settings=self.settings,
-            clip_norm=self.clip_norm,
+            optimizer_extras={"clip_norm": self.clip_norm},
             seed=SEED,
             last=LAST,
             dataset=dataset,

@@ -26,6 +26,7 @@ Vector = NDArray[np.float32]
 FORMAT = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "weights"
+AVERAGE = "average"  # a state vector's name
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ class Checkpoint:
     def weights(self) -> Vector:
         """All weights, (P,). Raises CheckpointError where a part is missing or damaged."""
         return self._gather(WEIGHTS, slice(0, self.manifest.parameters))
+
+    def kept(self) -> Vector:
+        """The weights that are evaluated and become the model, (P,): their average, where the job keeps one."""
+        averaged = any(AVERAGE in values for _, values in self._parts)
+        return self._gather(AVERAGE if averaged else WEIGHTS, slice(0, self.manifest.parameters))
 
     def state(self, span: slice) -> dict[str, Vector]:
         """The optimizer's state of the values in `span`, by name."""

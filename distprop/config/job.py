@@ -58,6 +58,7 @@ class Job(Strict):
         stopping = self.train.early_stopping
         watched = {"checkpoint.keep_best": self.checkpoint.keep_best}
         watched["train.early_stopping"] = stopping.metric if stopping else None
+        watched["optimizer: reduce_on_plateau"] = self.optimizer.watched
         for key, metric in watched.items():
             if metric is not None and self.data.valid is None:
                 raise problem(

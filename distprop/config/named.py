@@ -11,6 +11,7 @@ from pydantic import (
     Discriminator,
     Field,
     GetJsonSchemaHandler,
+    PositiveInt,
     Tag,
     model_serializer,
     model_validator,
@@ -44,49 +45,95 @@ Spec = Annotated[
 ]
 
 
+Patterns = Annotated[tuple[str, ...], Field(strict=False)]
+Factor = Annotated[float, Field(ge=0)]
+
+
 class Optimizer(Strict):
-    """One optimizer by name with its settings, and beside it what is done to every gradient."""
+    """One optimizer by name with its settings, and beside it what is done to every gradient and all weights."""
 
     name: str
     settings: dict[str, Any]
     clip_norm: float | None = Field(
         default=None, gt=0, description="longest gradient, all parameters together; null: any", examples=[1.0]
     )
+    clip_value: float | None = Field(
+        default=None,
+        gt=0,
+        description="largest value of a gradient, cut off before the norm; null: any",
+        examples=[0.5],
+    )
+    decay_exclude: Patterns = Field(
+        default=(), description="parameters without weight decay, by patterns of names", examples=[["*.b", "*norm*"]]
+    )
+    rates: dict[str, Factor] = Field(
+        default={},
+        description="factors of the learning rate by patterns of parameters' names; 0: frozen",
+        examples=[{"0.*": 0.1}],
+    )
+    average: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="decay of a moving average of the weights, which is what is evaluated and kept; null: none",
+        examples=[0.999],
+    )
+    accumulate: PositiveInt = Field(
+        default=1, description="steps whose gradients are averaged for one change of the weights", examples=[4]
+    )
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        """What is beside the optimizer's name."""
+        return {key: getattr(self, key) for key in _EXTRAS}
+
+    @property
+    def watched(self) -> str | None:
+        """The metric that lowers the learning rate, where one does."""
+        rate = self.settings.get("learning_rate")
+        plateau = rate.get("reduce_on_plateau") if isinstance(rate, Mapping) else None
+        metric = plateau.get("metric", "valid/loss") if isinstance(plateau, Mapping) else "valid/loss"
+        return str(metric) if isinstance(rate, Mapping) and "reduce_on_plateau" in rate else None
 
     @model_validator(mode="before")
     @classmethod
     def _from_mapping(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise _not_an_optimizer(f"the optimizer is {value!r}")
-        names = [key for key in value if key != "clip_norm"]
+        names = [key for key in value if key not in _EXTRAS]
         if len(names) != 1:
             raise _not_an_optimizer(f"{len(names)} optimizers are named: {', '.join(map(str, names)) or 'none'}")
         settings = value[names[0]]
         if not isinstance(settings, Mapping | None):
             raise _not_an_optimizer(f"the settings of `{names[0]}` are {settings!r}")
-        return {"name": names[0], "settings": dict(settings or {}), "clip_norm": value.get("clip_norm")}
+        extras = {key: value[key] for key in _EXTRAS if key in value}
+        return {"name": names[0], "settings": dict(settings or {}), **extras}
 
     @model_serializer
     def _to_mapping(self) -> dict[str, Any]:
-        return {self.name: self.settings, "clip_norm": self.clip_norm}
+        return {self.name: self.settings, **self.extras, "decay_exclude": list(self.decay_exclude)}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The schema of the mapping as it is written, not of the fields it is kept in."""
+        fields = handler.resolve_ref_schema(handler(schema))["properties"]
         return {
             "type": "object",
             "title": "Optimizer",
             "description": cls.__doc__ or "",
-            "properties": {"clip_norm": {"type": ["number", "null"], "exclusiveMinimum": 0, "default": None}},
+            "properties": {key: fields[key] for key in _EXTRAS},
             "additionalProperties": {"type": ["object", "null"]},
             "minProperties": 1,
-            "maxProperties": 2,
+            "maxProperties": 1 + len(_EXTRAS),
         }
+
+
+_EXTRAS = tuple(key for key in Optimizer.model_fields if key not in ("name", "settings"))
 
 
 def _not_an_optimizer(what: str) -> Exception:
     return problem(
         what,
-        "`optimizer` has exactly one name with a mapping of settings, and may have `clip_norm` beside it",
+        f"`optimizer` has exactly one name with a mapping of settings, and may have beside it: {', '.join(_EXTRAS)}",
         "write for example `optimizer: {adamw: {learning_rate: 0.001}, clip_norm: 1.0}`",
     )

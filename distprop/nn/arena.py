@@ -1,6 +1,7 @@
 """The arena: all parameters of a network as one flat vector with named views."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +47,16 @@ class Arena:
     def blocks(self) -> tuple[Block, ...]:
         """All blocks in order; together they cover 0..P-1, and none crosses a view's border."""
         return tuple(block for slot in self.slots for block in _blocks(slot))
+
+    @cached_property
+    def block_views(self) -> tuple[int, ...]:
+        """The number of each block's view."""
+        return tuple(view for view, slot in enumerate(self.slots) for _ in _blocks(slot))
+
+    def view_blocks(self, view: int) -> slice:
+        """The blocks of a view, by its number."""
+        first = bisect_left(self.block_views, view)
+        return slice(first, bisect_right(self.block_views, view))
 
     def views(self, flat: Array) -> dict[str, Array]:
         """Named windows onto flat (P,). No copies: writing a view writes flat. Raises ShapeError."""

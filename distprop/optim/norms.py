@@ -32,7 +32,12 @@ def block_square_sums(g: Array, blocks: Sequence[Span]) -> NDArray[np.float64]:
     for float32 is good to a relative error of 1e-6. Where it leaves that type's range, squares are taken in float64.
     """
     with np.errstate(all="ignore"):  # a norm that is not finite is the caller's to see
-        return np.array([_square_sum(g[block.start : block.stop]) for block in blocks])
+        return np.array(square_sums(g, blocks))
+
+
+def square_sums(g: Array, blocks: Sequence[Span]) -> list[float]:
+    """`block_square_sums` as a list; for callers under an errstate of their own."""
+    return [_square_sum(g[block.start : block.stop]) for block in blocks]
 
 
 def global_norm(sums: Iterable[float]) -> float:

@@ -1,8 +1,13 @@
-"""Learning rate schedules: functions of the step, counted from 0, and of nothing else."""
+"""Learning rate schedules: functions of the step, counted from 0, and of nothing else.
+
+`reduce_on_plateau` is one, too: the rate before the factors of verdicts, with what those are made by.
+"""
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from distprop.errors import ConfigError
@@ -136,6 +141,57 @@ def _warmup(peak: float, warmup_steps: int, total_steps: int, end: float, shape:
     return at
 
 
+@dataclass(frozen=True)
+class Plateau:
+    """A rate that evaluations lower. As a schedule: the rate before that.
+
+    factor: of the rate, once `metric` was for `patience` evaluations in a row no better, by more than `min_delta`, than
+    the best before.  floor: the smallest product of all factors.
+    """
+
+    start: float
+    metric: str
+    factor: float
+    patience: int
+    min_delta: float
+    floor: float
+
+    def __call__(self, step: int) -> float:  # noqa: ARG002 - the same at any
+        """The rate without the factors of verdicts."""
+        return self.start
+
+
+def reduce_on_plateau(
+    start: float,
+    metric: str = "valid/loss",
+    factor: float = 0.1,
+    patience: int = 3,
+    min: float = 0.0,  # noqa: A002 - what the config calls it
+    min_delta: float = 0.0,
+) -> Plateau:
+    """From start, times `factor` after each `patience` evaluations without a better metric, down to `min`.
+
+    As keras.callbacks.ReduceLROnPlateau; torch's waits for one evaluation more. A metric that is an error or a loss is
+    better where it is lower, any other where it is higher.
+    """
+    require_number("reduce_on_plateau.start", start, 1e-30)
+    require_number("reduce_on_plateau.factor", factor, 1e-6, 1.0)
+    require_whole("reduce_on_plateau.patience", patience, 1)
+    require_number("reduce_on_plateau.min", min, 0.0)
+    require_number("reduce_on_plateau.min_delta", min_delta, 0.0)
+    if not isinstance(metric, str) or not re.fullmatch(r"valid/\w+", metric):
+        raise ConfigError(
+            f"`reduce_on_plateau.metric` is {metric!r}",
+            "it is a metric of the validation data",
+            "write for example `metric: valid/loss`",
+        )
+    if min > start:
+        raise ConfigError(
+            f"`reduce_on_plateau.min` is {min:g}, its start {start:g}", "the rate goes down", "give a smaller `min`"
+        )
+    return Plateau(float(start), metric, float(factor), patience, float(min_delta), min / start)
+
+
 SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
     "constant": constant,
     "step": step,
@@ -148,25 +204,42 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
     "warmup_constant": warmup_constant,
     "warmup_linear": warmup_linear,
     "warmup_cosine": warmup_cosine,
+    "reduce_on_plateau": reduce_on_plateau,
 }
+WARMUP = "warmup_steps"
 
 
 def build_schedule(spec: float | Mapping[str, Any], total_steps: int) -> Schedule:
-    """The schedule that a config describes: a rate, or {"warmup_cosine": {"peak": 1e-3, "warmup_steps": 200}}.
+    """The schedule that a config describes: a rate, or {"exponential": {...}}, `warmup_steps` beside it or not.
 
-    total_steps: how many updates the job makes; the default of settings of that name. Raises ConfigError.
+    total_steps: how many steps the job makes; the default of settings of that name. warmup_steps beside a schedule's
+    name: in step s < warmup_steps the rate is (s + 1) / warmup_steps of what the schedule says. Raises ConfigError.
     """
     if not isinstance(spec, Mapping):
         require_number("learning_rate", spec, 0.0)
         return constant(spec)
-    if len(spec) != 1:
+    names = [key for key in spec if key != WARMUP]
+    if len(names) != 1:
         raise ConfigError(f"{dict(spec)!r} is no schedule", "it is one name with its settings", "write {constant: 0.1}")
-    name, settings = next(iter(spec.items()))
+    (name,) = names
     if name not in SCHEDULES:
         raise ConfigError(
             f"unknown schedule {name!r}", f"there are: {', '.join(SCHEDULES)}", suggest_name(str(name), SCHEDULES)
         )
-    return SCHEDULES[name](**_arguments(name, settings, total_steps))
+    schedule = SCHEDULES[name](**_arguments(name, spec[name], total_steps))
+    return _warmed_up(schedule, spec[WARMUP]) if WARMUP in spec else schedule
+
+
+def find_plateau(spec: float | Mapping[str, Any]) -> Plateau | None:
+    """What lowers the rate, where the schedule that a config describes is `reduce_on_plateau`. Raises ConfigError."""
+    if not isinstance(spec, Mapping) or "reduce_on_plateau" not in spec:
+        return None
+    return reduce_on_plateau(**_arguments("reduce_on_plateau", spec["reduce_on_plateau"], 1))
+
+
+def _warmed_up(schedule: Schedule, steps: int) -> Schedule:
+    require_whole(WARMUP, steps, 1)
+    return lambda step: schedule(step) * min(1.0, (step + 1) / steps)
 
 
 def _arguments(name: str, settings: Any, total_steps: int) -> dict[str, Any]:

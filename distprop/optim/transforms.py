@@ -1,7 +1,7 @@
 """What optimizers are chains of: transforms that turn a gradient, step by step, into an update.
 
-All are elementwise: the numbers of one parameter depend on that parameter's numbers alone, so any slice of a vector
-gets the bits that it gets within the whole.
+All are elementwise: the numbers of one parameter depend on that parameter's numbers and on the moment alone, so any
+slice of a vector gets the bits that it gets within the whole.
 """
 
 import math
@@ -16,20 +16,32 @@ from distprop.optim.vectors import Array
 State = Mapping[str, Array]
 """One vector (n,) for each of a transform's names."""
 
+ACCUMULATED, AVERAGE = "accumulated", "average"
+"""The state of `accumulate`, and the moving average of the weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When an update happens: the step, counted from 0, and the learning rate, with all factors in it."""
+    """When an update happens, and what is the same for all values that it is about.
+
+    step: how often the weights were changed before.  rate: the learning rate, with all factors in it.  decay: factor of
+    weight decay.  trust: factor of a layer's update (lars, lamb).  holds: the gradient is only added to those of other
+    steps; the weights stay.
+    """
 
     step: int
     rate: float
+    decay: float = 1.0
+    trust: float = 1.0
+    holds: bool = False
 
 
 class Run(NamedTuple):
     """n consecutive values of everything that an update reads and writes.
 
     u: the gradient, rewritten in place until it is the update.  w: weights, only read.  old: the state of the last
-    version, only read; new: that of the next, written.  scratch: uninitialized memory.  All (n,), of one dtype.
+    version, only read; new: that of the next, written.  scratch: uninitialized memory, where the next weights will be.
+    All (n,), of one dtype.
     """
 
     u: Array
@@ -55,11 +67,45 @@ def scale_by_rate() -> Transform:
     return Transform((), apply)
 
 
+def scale_by_trust() -> Transform:
+    """Make u <- trust u: the layer's own factor, made of norms that all of the layer went into."""
+
+    def apply(run: Run, at: Moment) -> None:
+        np.multiply(run.u, at.trust, out=run.u)
+
+    return Transform((), apply)
+
+
+def clip_values(limit: float) -> Transform:
+    """Make u <- what of it lies within [-limit, limit]; NaN stays NaN."""
+
+    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001 - the same at any step
+        np.minimum(run.u, limit, out=run.u)
+        np.maximum(run.u, -limit, out=run.u)
+
+    return Transform((), apply)
+
+
+def accumulate(steps: int) -> Transform:
+    """Add up the gradients of `steps` steps; in the last of them u <- their mean, and the sum is 0 again."""
+
+    def apply(run: Run, at: Moment) -> None:
+        total = run.new[ACCUMULATED]
+        np.add(run.old[ACCUMULATED], run.u, out=total)
+        if not at.holds:
+            np.divide(total, steps, out=run.u)
+            total.fill(0.0)
+
+    return Transform((ACCUMULATED,), apply)
+
+
 def add_weight_decay(decay: float) -> Transform:
     """Make u <- u + decay w. Before Adam it is the gradient of an L2 penalty, behind it decoupled decay."""
 
-    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001 - the same at any step
-        np.multiply(run.w, decay, out=run.scratch)
+    def apply(run: Run, at: Moment) -> None:
+        if not at.decay:
+            return
+        np.multiply(run.w, decay * at.decay, out=run.scratch)
         np.add(run.u, run.scratch, out=run.u)
 
     return Transform((), apply)

@@ -13,7 +13,9 @@ from distprop.nn.losses import Loss, build_loss
 from distprop.nn.metrics import build_metrics
 from distprop.nn.network import Network, build_network
 from distprop.nn.tail import TailLayout
-from distprop.optim.optimizers import Optimizer, build_optimizer
+from distprop.optim.groups import Group, group_views
+from distprop.optim.optimizer import Optimizer
+from distprop.optim.optimizers import Extras, build_optimizer
 from distprop.protocol.plan import cut
 
 MOST_CLASSES = 64
@@ -29,7 +31,7 @@ class Blueprint:
     metric_names: tuple[Any, ...] | None  # names, or mappings from a name to settings
     optimizer_name: str
     optimizer_settings: Mapping[str, Any]
-    clip_norm: float | None
+    optimizer_extras: Mapping[str, Any]  # see distprop.optim.optimizers.Extras
     seed: int
     last: int  # updates in the whole job
     dataset: Dataset
@@ -46,8 +48,19 @@ class Blueprint:
 
     @cached_property
     def optimizer(self) -> Optimizer:
-        """The optimizer, with its schedule over all updates of the job."""
-        return build_optimizer(self.optimizer_name, self.optimizer_settings, self.clip_norm, self.last)
+        """The optimizer, with its schedule over all steps of the job."""
+        return build_optimizer(self.optimizer_name, self.optimizer_settings, self._extras, self.last)
+
+    @property
+    def _extras(self) -> Extras:
+        return Extras(**self.optimizer_extras)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The group of each view of the arena."""
+        extras = self._extras
+        names = [slot.name for slot in self.network.arena.slots]
+        return group_views(names, extras.rates, extras.decay_exclude)
 
     def computer(self) -> LeafComputer:
         """A new computer of leaves, with memory of its own."""

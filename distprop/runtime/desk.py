@@ -1,5 +1,6 @@
 """The coordinator's hands: turns what was gathered into events, verdicts and manifests."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +71,7 @@ class Desk:
         self._layout = self._computer.layout
         self._cursors: dict[int, Cursor] = {}
         self._last_time = self.clock()
+        self._begun = len(self.history), self.factor
 
     def pack(self, send: Send) -> Send:
         """The coordinator sends plain values."""
@@ -146,9 +148,10 @@ class Desk:
         found = {f"{split}/{name}": value for name, value in self._layout.read(gathered.tail[:-LIMBS]).items()}
         opinion = judge(self.criteria, self.history, version, found)
         self.history.append(opinion)
+        self.factor *= opinion.factor
         self.metrics.update(found)
         self.emit(self._evaluated(gathered, opinion))
-        return messages.Verdict(gathered.attempt, version, opinion.stop, 1.0, opinion.best)
+        return messages.Verdict(gathered.attempt, version, opinion.stop, opinion.factor, opinion.best)
 
     def _evaluated(self, gathered: messages.Gathered, opinion: Opinion) -> events.Evaluated:
         table = self._layout.read_counts(gathered.tail[:-LIMBS])
@@ -198,7 +201,7 @@ class Desk:
             digest=checkpoint.digest_of(parts),
             parts=parts,
             config=self.papers.config,
-            factor=self.factor,
+            factor=self._factor_at(version),
             verdicts=tuple(opinion.plain() for opinion in verdicts),
             receipt=f"{cursor.receipt:x}",
             best=bool(verdicts) and verdicts[-1].best and verdicts[-1].version == version,
@@ -207,6 +210,11 @@ class Desk:
             finished=version == self.course.last or (bool(verdicts) and verdicts[-1].stop),
             metrics=dict(self.metrics),
         )
+
+    def _factor_at(self, version: int) -> float:
+        """The factor of the learning rate that is in force once `version` was judged."""
+        known, factor = self._begun
+        return math.prod([one.factor for one in self.history[known:] if one.version <= version], start=factor)
 
     def _prune(self, version: int) -> None:
         """Keep the newest checkpoints and the best one."""

@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from distprop.nn.metrics import lower_is_better
+from distprop.optim.schedules import Plateau
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """What a job watches: the metric that its best version is kept by, and the one that stops it early."""
+    """What a job watches: the metric that its best version is kept by, that which stops it, that which slows it."""
 
     keep_best: str | None = None
     stop_metric: str | None = None
     patience: int = 0
     min_delta: float = 0.0
+    plateau: Plateau | None = None
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,19 @@ class Opinion:
     metrics: Mapping[str, float]
     best: bool = False
     stop: bool = False
+    factor: float = 1.0  # of the learning rate, from this version on
 
     def plain(self) -> dict[str, Any]:
         """As it is written into a checkpoint's manifest."""
-        return {"version": self.version, "metrics": dict(self.metrics), "best": self.best, "stop": self.stop}
+        return asdict(self)
 
 
 def judge(criteria: Criteria, history: Iterable[Opinion], version: int, metrics: Mapping[str, float]) -> Opinion:
     """The opinion on the metrics at `version`, given those before."""
     past = list(history)
     best = criteria.keep_best is not None and _improves(criteria.keep_best, past, metrics, 0.0)
-    return Opinion(version, dict(metrics), best, _has_stalled(criteria, past, metrics))
+    factor = _lower(criteria.plateau, past, metrics) if criteria.plateau else 1.0
+    return Opinion(version, dict(metrics), best, _has_stalled(criteria, past, metrics), factor)
 
 
 def best_version(criteria: Criteria, history: Iterable[Opinion]) -> int | None:
@@ -62,6 +66,19 @@ def _has_stalled(criteria: Criteria, past: list[Opinion], metrics: Mapping[str, 
         better = score > leader + criteria.min_delta
         leader, since = (score, 0) if better else (leader, since + 1)
     return since >= criteria.patience
+
+
+def _lower(plateau: Plateau, past: list[Opinion], metrics: Mapping[str, float]) -> float:
+    """The factor that follows from this evaluation and, for how long it has been waited, from those before."""
+    leader, waited, total = -math.inf, 0, 1.0
+    for opinion in (*past, Opinion(-1, metrics)):
+        score = _score(plateau.metric, opinion.metrics)
+        better = score > leader + plateau.min_delta
+        leader, waited = (score, 0) if better else (leader, waited + 1)
+        if opinion.factor != 1.0:
+            waited, total = 0, total * opinion.factor
+    lowered = max(total * plateau.factor, plateau.floor)
+    return lowered / total if waited >= plateau.patience and lowered < total else 1.0
 
 
 def _score(name: str, metrics: Mapping[str, float]) -> float:

@@ -1,4 +1,4 @@
-"""Memory that a host's processes share: two buffers of weights, and each worker's slots for partial sums."""
+"""Memory that a host's processes share: buffers of weights, and each worker's slots for partial sums."""
 
 from dataclasses import dataclass
 from mmap import mmap
@@ -20,20 +20,27 @@ def anonymous(size: int) -> mmap:
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """Where the weights of P parameters lie: the buffer of version v is number v modulo 2."""
+    """Where the weights of P parameters lie: the buffer of version v is number v modulo 2.
+
+    A third one is for the average that evaluations read, where a job keeps one; until it is written it costs nothing.
+    """
 
     parameters: int
 
     @property
     def size(self) -> int:
-        """Bytes of both buffers."""
-        return 2 * _room(4 * self.parameters)
+        """Bytes of all buffers."""
+        return 3 * _room(4 * self.parameters)
 
     def buffers(self, memory: Any) -> tuple[Vector, Vector]:
         """Both buffers (P,) in `memory`."""
         step = _room(4 * self.parameters)
         first, second = (np.frombuffer(memory, np.float32, self.parameters, at * step) for at in range(2))
         return first, second
+
+    def average(self, memory: Any) -> Vector:
+        """The averaged weights (P,) in `memory`, of the last version that was to be evaluated."""
+        return np.frombuffer(memory, np.float32, self.parameters, 2 * _room(4 * self.parameters))
 
 
 @dataclass(frozen=True)

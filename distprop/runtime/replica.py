@@ -25,7 +25,9 @@ class Replica:
         self._computer = blueprint.computer()
         self._slots = slot_layout(blueprint)
         self._room_of = cache(lambda slot: (self._slots.gradient(slots, slot), self._slots.room(slots, slot)))
-        self._weights = WeightLayout(blueprint.parameters).buffers(weights)
+        layout = WeightLayout(blueprint.parameters)
+        self._weights = layout.buffers(weights)
+        self._average = layout.average(weights) if blueprint.optimizer.average is not None else None
         for buffer in self._weights:
             buffer.flags.writeable = False
         self._feed = Feed(blueprint.dataset)
@@ -75,7 +77,7 @@ class Replica:
         tail = begin_tail(room, self._blueprint.tail_size(self._computer.layout, split))
         weights = self._weights[round_.version % 2]
         if round_.kind == EVALUATE:
-            self._evaluate(shard, course.split, weights, tail)
+            self._evaluate(shard, course.split, weights if self._average is None else self._average, tail)
         else:
             self._train(shard, course, round_.version, weights, gradient, tail)
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from distprop.nn.arena import Block
-from distprop.optim.optimizers import Optimizer
+from distprop.nn.arena import Arena, Block
+from distprop.optim.groups import PLAIN, Group
+from distprop.optim.optimizer import Optimizer
 from distprop.runtime.memory import Vector
 
 RUN = 32_768  # values at once: the vectors of an update, that long, stay in a core's cache
@@ -15,10 +17,16 @@ RUN = 32_768  # values at once: the vectors of an update, that long, stay in a c
 
 @dataclass(frozen=True)
 class Run:
-    """Whole blocks worked on together; `span` and `shifted` count from the slice's start, `blocks` from the run's."""
+    """Whole blocks worked on together; `span` and `shifted` count from the slice's start, `blocks` from the run's.
+
+    Where an update differs from view to view, all values of a run are of one view, number `view`; where it differs
+    from group to group, of one group.
+    """
 
     span: slice
     blocks: tuple[Block, ...]
+    view: int = 0
+    group: Group = PLAIN
 
     @property
     def shifted(self) -> tuple[Block, ...]:
@@ -31,26 +39,59 @@ class Run:
         return int(self.span.stop - self.span.start)
 
 
+class Work(NamedTuple):
+    """A run, and what its update reads and writes from one version to the next."""
+
+    run: Run
+    weights: Vector
+    old: Mapping[str, Vector]
+    new: Mapping[str, Vector]
+    made: Vector
+
+
 @dataclass(frozen=True)
 class Slice:
-    """Values span.start..span.stop of the arena."""
+    """Values span.start..span.stop of the arena; `buffers` are the weights of all of it, by the version's parity."""
 
     span: slice
     runs: tuple[Run, ...]
     states: tuple[Mapping[str, Vector], Mapping[str, Vector]]
+    buffers: tuple[Vector, Vector]
 
     @classmethod
-    def make(cls, blocks: Sequence[Block], chosen: range, optimizer: Optimizer) -> "Slice":
+    def make(
+        cls,
+        arena: Arena,
+        chosen: range,
+        optimizer: Optimizer,
+        groups: Sequence[Group],
+        buffers: tuple[Vector, Vector],
+    ) -> "Slice":
         """The slice of the `chosen` blocks, its state all zeros."""
-        span = slice_of(blocks, chosen)
+        span = slice_of(arena.blocks, chosen)
         size = span.stop - span.start
         first, second = ({name: np.zeros(size, np.float32) for name in optimizer.state_names} for _ in range(2))
-        return cls(span, runs_of([blocks[i] for i in chosen]), (first, second))
+        runs = runs_of(arena, chosen, groups, layerwise=optimizer.trust is not None)
+        return cls(span, runs, (first, second), buffers)
 
     @cached_property
     def gradient(self) -> Vector:
         """The whole reduced gradient, for updates that wait for its norm; other updates never have one."""
         return np.empty(self.span.stop - self.span.start, np.float32)
+
+    @cached_property
+    def _work(self) -> tuple[tuple[Work, ...], tuple[Work, ...]]:
+        first, second = (tuple(self._lend(run, parity) for run in self.runs) for parity in range(2))
+        return first, second
+
+    def work(self, version: int) -> tuple[Work, ...]:
+        """All runs, with what their update from `version` on reads and writes."""
+        return self._work[version % 2]
+
+    def _lend(self, run: Run, parity: int) -> Work:
+        old, new = ({name: values[run.span] for name, values in self.states[at].items()} for at in (parity, 1 - parity))
+        weights, made = (self.buffers[at][self.span][run.span] for at in (parity, 1 - parity))
+        return Work(run, weights, old, new, made)
 
     def state(self, version: int) -> Mapping[str, Vector]:
         """The optimizer's state of `version`."""
@@ -67,18 +108,22 @@ def slice_of(blocks: Sequence[Block], chosen: range) -> slice:
     return slice(blocks[chosen[0]].start, blocks[chosen[-1]].stop) if chosen else slice(0, 0)
 
 
-def runs_of(blocks: Sequence[Block]) -> tuple[Run, ...]:
-    """Consecutive blocks joined to runs of at most RUN values."""
-    runs: list[list[Block]] = []
-    for block in blocks:
-        if runs and block.stop - runs[-1][0].start <= RUN:
-            runs[-1].append(block)
+def runs_of(arena: Arena, chosen: range, groups: Sequence[Group], layerwise: bool) -> tuple[Run, ...]:
+    """Consecutive blocks of one group, or of one view, joined to runs of at most RUN values."""
+    blocks, views = arena.blocks, arena.block_views
+    joined: list[list[int]] = []
+    for block in chosen:
+        last = joined[-1][0] if joined else block
+        alike = groups[views[block]] == groups[views[last]] and not (layerwise and views[block] != views[last])
+        if joined and alike and blocks[block].stop - blocks[last].start <= RUN:
+            joined[-1].append(block)
         else:
-            runs.append([block])
-    return tuple(_run(run, blocks[0].start) for run in runs)
+            joined.append([block])
+    base = slice_of(blocks, chosen).start
+    return tuple(_run([blocks[i] for i in run], base, views[run[0]], groups[views[run[0]]]) for run in joined)
 
 
-def _run(blocks: list[Block], base: int) -> Run:
+def _run(blocks: list[Block], base: int, view: int, group: Group) -> Run:
     start = blocks[0].start
     inner = tuple(Block(block.start - start, block.stop - start) for block in blocks)
-    return Run(slice(start - base, blocks[-1].stop - base), inner)
+    return Run(slice(start - base, blocks[-1].stop - base), inner, view, group)

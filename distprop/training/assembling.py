@@ -48,8 +48,8 @@ def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     blueprint = make_blueprint(job, dataset, last, with_numbers(job.loss, dataset, survey_map))
     require_outputs(blueprint.network, loss, count)
     _ = blueprint.loss
-    _ = blueprint.optimizer  # built here, so that what is wrong with it is said before anything starts
-    return Assembly(job, blueprint, make_course(job, blueprint), make_criteria(job))
+    _ = blueprint.optimizer, blueprint.groups  # built here: what is wrong with them is said before anything starts
+    return Assembly(job, blueprint, make_course(job, blueprint), make_criteria(job, blueprint))
 
 
 def _require_watched(job: Job, measured: Sequence[str]) -> None:
@@ -58,6 +58,7 @@ def _require_watched(job: Job, measured: Sequence[str]) -> None:
     for key, watched in (
         ("checkpoint.keep_best", job.checkpoint.keep_best),
         ("train.early_stopping.metric", stopping.metric if stopping else None),
+        ("reduce_on_plateau.metric", job.optimizer.watched),
     ):
         name = watched.removeprefix("valid/") if watched else "loss"
         if name not in measured:
@@ -101,7 +102,7 @@ def make_blueprint(job: Job, dataset: Dataset, last: int, loss: Any) -> Blueprin
         metric_names=job.metrics,
         optimizer_name=job.optimizer.name,
         optimizer_settings=job.optimizer.settings,
-        clip_norm=job.optimizer.clip_norm,
+        optimizer_extras=job.optimizer.extras,
         seed=job.seed,
         last=last,
         dataset=dataset,
@@ -118,7 +119,7 @@ def make_course(job: Job, blueprint: Blueprint) -> Course:
         held_out=tuple(valid.shard_rows(shard) > 0 for shard in range(valid.shards)) if valid else (),
         evaluate_every=every.steps(plan.steps_per_epoch) if every else 0,
         save_every=save.steps(plan.steps_per_epoch) if save else 0,
-        clips=job.optimizer.clip_norm is not None,
+        clips=blueprint.optimizer.exchanges,
     )
 
 
@@ -130,7 +131,7 @@ def test_course(course: Course, dataset: Dataset, version: int) -> Course:
     return Course(course.steps, version, held_out, keeps=False, split="test")
 
 
-def make_criteria(job: Job) -> Criteria:
+def make_criteria(job: Job, blueprint: Blueprint) -> Criteria:
     """What the job watches."""
     stopping = job.train.early_stopping
     return Criteria(
@@ -138,4 +139,5 @@ def make_criteria(job: Job) -> Criteria:
         stop_metric=stopping.metric if stopping else None,
         patience=stopping.patience if stopping else 0,
         min_delta=stopping.min_delta if stopping else 0.0,
+        plateau=blueprint.optimizer.plateau,
     )

@@ -116,7 +116,7 @@ class Conductor:
     def _model(self, kept: int, metrics: Mapping[str, float]) -> Model:
         """The kept version's weights with everything that turns rows into predictions."""
         try:
-            weights = checkpoint.open_checkpoint(self._path(kept)).weights()
+            weights = checkpoint.open_checkpoint(self._path(kept)).kept()
         except DistpropError as error:
             raise TrainingError(
                 f"the weights of version {kept} were not kept",

@@ -70,7 +70,8 @@ def server_bytes(blueprint: Blueprint, servers: int) -> int:
     blocks = blueprint.network.arena.blocks
     largest = max(sum(blocks[i].stop - blocks[i].start for i in piece) for piece in blueprint.slices(servers))
     vectors = 1 + 2 * len(blueprint.optimizer.state_names)
-    return VALUE * (2 * blueprint.parameters + vectors * largest)
+    buffers = 2 if blueprint.optimizer.average is None else 3
+    return VALUE * (buffers * blueprint.parameters + vectors * largest)
 
 
 def notes(assembly: Assembly, placement: Placement) -> Iterator[str]:

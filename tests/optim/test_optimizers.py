@@ -1,7 +1,7 @@
-"""Laws of optimizers, and their formulas in float64, one value at a time."""
+"""Laws of optimizers, and their formulas in float64."""
 
-import math
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.errors import ConfigError
-from distprop.optim.optimizers import OPTIMIZERS, Optimizer, build_optimizer
-from distprop.optim.transforms import Moment
+from distprop.optim.optimizer import Optimizer
+from distprop.optim.optimizers import OPTIMIZERS, Extras, build_optimizer
+from distprop.optim.transforms import Moment, Run
 from distprop.optim.vectors import RUN
 
 CASES = [
@@ -28,6 +29,10 @@ CASES = [
     ("adagrad", {"eps": 1e-3, "weight_decay": 0.1}),
     ("lion", {}),
     ("lion", {"b1": 0.8, "b2": 0.7, "weight_decay": 0.3}),
+    ("lars", {}),
+    ("lars", {"momentum": 0.5, "weight_decay": 0.1, "coefficient": 0.3}),
+    ("lamb", {}),
+    ("lamb", {"b1": 0.8, "b2": 0.9, "eps": 1e-3, "weight_decay": 0.3}),
 ]
 EACH = pytest.mark.parametrize(("name", "settings_"), CASES)
 
@@ -37,15 +42,25 @@ def optimizer(name: str, settings_: dict, rate: float = 0.05) -> Optimizer:
 
 
 def run(made: Optimizer, w: np.ndarray, gradients: list[np.ndarray], spans=(slice(None),)) -> list[np.ndarray]:
-    """The weights and the state after one update for each gradient, span by span."""
+    """The weights, all of one layer, and the state after one step for each gradient, span by span."""
     old = {name: np.zeros_like(w) for name in made.state_names}
-    for step, g in enumerate(gradients):
+    for version, g in enumerate(gradients):
         g, w_out = g.copy(), np.full_like(w, np.nan)
         new = {name: np.full_like(w, np.nan) for name in old}
-        for span in spans:
-            lent_old = {name: vector[span] for name, vector in old.items()}
-            lent_new = {name: vector[span] for name, vector in new.items()}
-            made.update(w[span], g[span], lent_old, w_out[span], lent_new, Moment(step, made.rate(step)))
+        lent = [
+            Run(g[span], w[span], *({name: state[name][span] for name in old} for state in (old, new)), w_out[span])
+            for span in spans
+        ]
+        at = made.at(version)
+        if made.trust is None:
+            for part in lent:
+                made.update(part.w, part.u, part.old, part.scratch, part.new, at)
+        else:
+            for part in lent:
+                made.prepare(part, at)
+            at = replace(at, trust=made.trust(float(np.linalg.norm(g)), float(np.linalg.norm(w))))
+            for part in lent:
+                made.finish(part, at)
         w, old = w_out, new
         for vector in (w, *old.values()):
             vector.flags.writeable = False
@@ -78,7 +93,7 @@ def adam_value(w, gradients, rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0,
         else:
             g = g + weight_decay * w
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
-        w = w - rate * (m / (1 - b1**t)) / (math.sqrt(v / (1 - b2**t)) + eps)
+        w = w - rate * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
     return w
 
 
@@ -92,7 +107,7 @@ def rmsprop_value(w, gradients, rate, alpha=0.99, eps=1e-8, momentum=0.0, weight
     for g in gradients:
         g = g + weight_decay * w
         v = alpha * v + (1 - alpha) * g * g
-        buffer = momentum * buffer + g / (math.sqrt(v) + eps)
+        buffer = momentum * buffer + g / (np.sqrt(v) + eps)
         w = w - rate * buffer
     return w
 
@@ -103,7 +118,7 @@ def adagrad_value(w, gradients, rate, eps=1e-10, weight_decay=0.0):
     for g in gradients:
         g = g + weight_decay * w
         total = total + g * g
-        w = w - rate * g / (math.sqrt(total) + eps)
+        w = w - rate * g / (np.sqrt(total) + eps)
     return w
 
 
@@ -112,8 +127,28 @@ def lion_value(w, gradients, rate, b1=0.9, b2=0.99, weight_decay=0.0):
     m = 0.0
     for g in gradients:
         c = b1 * m + (1 - b1) * g
-        w = w - rate * (math.copysign(1.0, c) + weight_decay * w)
+        w = w - rate * (np.sign(c) + weight_decay * w)
         m = b2 * m + (1 - b2) * g
+    return w
+
+
+def lars_value(w, gradients, rate, momentum=0.9, weight_decay=1e-4, coefficient=1e-3):
+    """Algorithm 1 of the paper."""
+    v = 0.0
+    for g in gradients:
+        local = coefficient * np.linalg.norm(w) / (np.linalg.norm(g) + weight_decay * np.linalg.norm(w))
+        v = momentum * v + rate * local * (g + weight_decay * w)
+        w = w - v
+    return w
+
+
+def lamb_value(w, gradients, rate, b1=0.9, b2=0.999, eps=1e-6, weight_decay=0.01):
+    """Algorithm 2 of the paper."""
+    m = v = 0.0
+    for t, g in enumerate(gradients, 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        u = (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps) + weight_decay * w
+        w = w - rate * np.linalg.norm(w) / np.linalg.norm(u) * u
     return w
 
 
@@ -124,6 +159,8 @@ FORMULAS = {
     "rmsprop": rmsprop_value,
     "adagrad": adagrad_value,
     "lion": lion_value,
+    "lars": lars_value,
+    "lamb": lamb_value,
 }
 
 
@@ -135,7 +172,7 @@ def test_every_optimizer_has_a_case_and_a_formula():
 def test_updates_are_the_formula(name, settings_):
     w, gradients = drawn(20, 12, np.float64)
     found = run(optimizer(name, settings_), w, gradients)[0]
-    expected = [FORMULAS[name](w[i], [g[i] for g in gradients], 0.05, **settings_) for i in range(20)]
+    expected = FORMULAS[name](w, gradients, 0.05, **settings_)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -246,13 +283,14 @@ def test_plain_sgd_carries_no_state_and_the_others_name_theirs():
 
 
 def test_the_rate_follows_the_schedule_and_clipping_is_kept():
-    made = build_optimizer("sgd", {"learning_rate": {"linear": {"peak": 1.0}}}, 2.5, 10)
+    made = build_optimizer("sgd", {"learning_rate": {"linear": {"peak": 1.0}}}, Extras(clip_norm=2.5), 10)
     assert [made.rate(0), made.rate(5), made.rate(10)] == [1.0, 0.5, 0.0]
     assert made.clip_norm == 2.5
+    assert made.exchanges
 
 
 @pytest.mark.parametrize(
-    ("name", "settings_", "clip_norm", "said"),
+    ("name", "settings_", "extras", "said"),
     [
         ("adamm", {}, None, "did you mean `adam`"),
         ("adam", {"beta1": 0.9}, None, "unknown setting 'beta1'"),
@@ -262,10 +300,17 @@ def test_the_rate_follows_the_schedule_and_clipping_is_kept():
         ("adam", {"b2": "much"}, None, "`adam.b2` is 'much'"),
         ("adam", {"learning_rate": -1}, None, "at least 0"),
         ("adam", {"learning_rate": {"cosin": 1}}, None, "did you mean `cosine`"),
-        ("adam", {}, 0.0, "`clip_norm` is 0.0"),
+        ("adam", {}, Extras(clip_norm=0.0), "`clip_norm` is 0.0"),
+        ("adam", {}, Extras(clip_value=-1.0), "`clip_value` is -1.0"),
+        ("adam", {}, Extras(average=1.0), "`average` is 1.0"),
+        ("adam", {}, Extras(accumulate=0), "`accumulate` is 0"),
+        ("lamb", {}, Extras(clip_norm=1.0), "`optimizer.clip_norm` does not go with lamb"),
+        ("lars", {"coefficient": 0}, None, "`lars.coefficient` is 0"),
+        ("sgd", {}, Extras(decay_exclude=("*.b",)), "this sgd has no weight decay"),
+        ("adamw", {"weight_decay": 0}, Extras(decay_exclude=("*.b",)), "this adamw has no weight decay"),
     ],
 )
-def test_wrong_settings_are_told_apart(name, settings_, clip_norm, said):
+def test_wrong_settings_are_told_apart(name, settings_, extras, said):
     with pytest.raises(ConfigError) as caught:
-        build_optimizer(name, settings_, clip_norm, 10)
+        build_optimizer(name, settings_, extras, 10)
     assert said in str(caught.value)

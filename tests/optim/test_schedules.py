@@ -21,6 +21,7 @@ CASES = {
     "warmup_constant": {"peak": 1.0, "warmup_steps": 4},
     "warmup_linear": {"peak": 1.0, "warmup_steps": 4},
     "warmup_cosine": {"peak": 1.0, "warmup_steps": 4, "end": 0.1},
+    "reduce_on_plateau": {"start": 1.0, "factor": 0.5, "patience": 2, "min": 0.1},
 }
 
 
@@ -95,6 +96,13 @@ def test_one_cycle_of_few_steps_stays_within_its_bounds(total_steps):
     assert all(0.0 < rate <= 1.0 for rate in found)
 
 
+@pytest.mark.parametrize("name", CASES)
+@given(step=st.integers(0, 20), warmup=st.integers(1, 12))
+def test_any_schedule_may_be_warmed_up(name, step, warmup):
+    plain, warmed = (rates(spec, [step]) for spec in ({name: CASES[name]}, {name: CASES[name], "warmup_steps": warmup}))
+    assert warmed[0] == pytest.approx(plain[0] * min(1.0, (step + 1) / warmup), rel=1e-15)
+
+
 def test_total_steps_may_be_set():
     assert rates({"cosine": {"peak": 1.0, "total_steps": 4}}, (2, 4)) == pytest.approx([0.5, 0.0])
 
@@ -115,6 +123,14 @@ def test_total_steps_may_be_set():
         ({"cosine": 1.0, "linear": 1.0}, "one name"),
         (float("nan"), "is nan"),
         ("fast", "is 'fast'"),
+        ({"cosine": 1.0, "warmup_steps": 0}, "`warmup_steps` is 0"),
+        ({"warmup_steps": 3}, "one name"),
+        ({"reduce_on_plateau": {"start": 0}}, "`reduce_on_plateau.start` is 0"),
+        ({"reduce_on_plateau": {"start": 1, "factor": 1}}, "`reduce_on_plateau.factor` is 1"),
+        ({"reduce_on_plateau": {"start": 1, "patience": 0}}, "`reduce_on_plateau.patience` is 0"),
+        ({"reduce_on_plateau": {"start": 1, "min": 2}}, "`reduce_on_plateau.min` is 2"),
+        ({"reduce_on_plateau": {"start": 1, "metric": "loss"}}, "`reduce_on_plateau.metric` is 'loss'"),
+        ({"reduce_on_plateau": {"start": 1, "patients": 2}}, "did you mean `patience`"),
     ],
 )
 def test_a_wrong_spec_is_told_apart(spec, said):

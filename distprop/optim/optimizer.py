@@ -1,0 +1,121 @@
+"""The optimizer: a chain of transforms with a schedule, and what is done around it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from distprop.optim.groups import PLAIN, Group
+from distprop.optim.schedules import Plateau, Schedule
+from distprop.optim.transforms import ACCUMULATED, AVERAGE, Moment, Run, State, Transform
+from distprop.optim.vectors import RUN, Array
+
+Chain = tuple[Transform, ...]
+Trust = Callable[[float, float], float]
+"""A layer's factor, from the norms of its u (as `prepare` leaves it) and of its weights."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Turns a version of weights and state into the next one. Holds no numbers of its own.
+
+    An update has two halves: `prepare`, then `finish`. Where `exchanges`, norms of the whole gradient, or of whole
+    layers, are needed between them: whoever has them scales u by `clip_norm` and puts `trust` into the moment.
+
+    before, transforms: the chains of the halves.  clip_norm: the longest gradient, all parameters together.
+    trust: the factor of a layer, where it has one.  accumulate: steps whose gradients make one update.
+    average: the decay of the weights' moving average, where one is kept.  plateau: what lowers the rate.
+    """
+
+    transforms: Chain
+    schedule: Schedule
+    clip_norm: float | None = None
+    before: Chain = ()
+    trust: Trust | None = None
+    accumulate: int = 1
+    average: float | None = None
+    plateau: Plateau | None = None
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The names of the state's vectors, each as long as the weights; all start at 0."""
+        names = tuple(name for transform in (*self.before, *self.transforms) for name in transform.state)
+        return names if self.average is None else (*names, AVERAGE)
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether norms are needed between the halves of an update."""
+        return self.clip_norm is not None or self.trust is not None
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0, without the factors of verdicts and groups."""
+        return self.schedule(step)
+
+    def at(self, version: int, factor: float = 1.0, group: Group = PLAIN) -> Moment:
+        """The moment of the update that makes version + 1. factor: of the rate, by verdicts."""
+        rate = self.schedule(version) * factor * group.rate
+        if self.accumulate == 1:
+            return Moment(version, rate, group.decay)
+        step, rest = divmod(version, self.accumulate)
+        return Moment(step, rate, group.decay, holds=rest != self.accumulate - 1)
+
+    def update(self, w: Array, g: Array, old: State, w_out: Array, new: State, at: Moment) -> None:
+        """Write the next version of n weights into w_out and of their state into new.
+
+        w, g, w_out and each of old and new: contiguous (n,), of one dtype. w and old are only read; g (the mean
+        gradient) is used up. w_out and new share no memory with the rest. Pure, and elementwise: a vector can be
+        updated in slices, in any order and by several threads, with the same bits.
+        """
+        with np.errstate(all="ignore"):  # what is not finite is seen in the loss
+            for start in range(0, w.size, RUN):
+                part = slice(start, start + RUN)
+                before, after = ({name: values[part] for name, values in state.items()} for state in (old, new))
+                run = Run(g[part], w[part], before, after, w_out[part])
+                self.prepare(run, at)
+                self.finish(run, at)
+
+    def prepare(self, run: Run, at: Moment) -> None:
+        """The first half of the update of a run: all that is done before norms are taken of u."""
+        for transform in self.before[:1] if at.holds else self.before:
+            transform.apply(run, at)
+
+    def finish(self, run: Run, at: Moment) -> None:
+        """The other half: from u to the next weights, in `run.scratch`, and to what is left of the next state."""
+        if at.holds:
+            self._hold(run)
+        else:
+            for transform in self.transforms:
+                transform.apply(run, at)
+            np.subtract(run.w, run.u, out=run.scratch)
+        if self.average is not None:
+            _average(self.average, run, at)
+
+    def freeze(self, run: Run) -> None:
+        """Instead of an update: the same weights again, which are their own average. Other state stays 0."""
+        np.copyto(run.scratch, run.w)
+        if self.average is not None:
+            np.copyto(run.new[AVERAGE], run.w)
+
+    def _hold(self, run: Run) -> None:
+        np.copyto(run.scratch, run.w)
+        for name, values in run.old.items():
+            if name not in (ACCUMULATED, AVERAGE):
+                np.copyto(run.new[name], values)
+
+
+def _average(decay: float, run: Run, at: Moment) -> None:
+    """Make a <- decay a + (1 - decay) w, with the first weights as the first average. u is used up."""
+    old, new = run.old[AVERAGE] if at.step else run.w, run.new[AVERAGE]
+    if at.holds:
+        np.copyto(new, old)
+        return
+    np.multiply(old, decay, out=new)
+    np.multiply(run.scratch, 1.0 - decay, out=run.u)
+    np.add(new, run.u, out=new)
+
+
+def finite_ratio(over: float, under: float) -> float:
+    """Give over / under; 1.0 where one of them is 0 or not finite: a layer without a direction, or without weights."""
+    usable = 0.0 < over < math.inf and 0.0 < under < math.inf
+    return over / under if usable else 1.0

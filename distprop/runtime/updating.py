@@ -1,0 +1,135 @@
+"""Updates of a slice: from partial sums to the next version, in one pass, or in two with all norms in between.
+
+The sums that servers exchange between the two are float64 (rows, blocks): squares of the mean gradient; then, for
+optimizers with a rate for each layer, of the weights; then, where it is no longer the gradient, of what became of it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprop.nn.arena import Arena
+from distprop.optim.groups import Group
+from distprop.optim.norms import clip_scale, global_norm, square_sums
+from distprop.optim.optimizer import Optimizer
+from distprop.optim.transforms import Moment
+from distprop.optim.transforms import Run as Values
+from distprop.runtime.memory import Vector
+from distprop.runtime.slice import Run, Slice, Work
+from distprop.runtime.summing import PartialSums
+from distprop.runtime.threads import Threads
+
+Sums = NDArray[np.float64]
+Rows = tuple[list[float], ...]
+
+RUNS_A_THREAD = 4
+"""Runs that are worth waking a thread for."""
+
+
+class Updater:
+    """Makes the versions of one slice."""
+
+    def __init__(self, mine: Slice, optimizer: Optimizer, arena: Arena, sums: PartialSums, threads: Threads) -> None:
+        self._mine, self._optimizer, self._arena = mine, optimizer, arena
+        self._partial, self._threads = sums, threads
+        self._rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
+
+    def in_one_pass(self, total: Any, weight: float, version: int, factor: float) -> Sums:
+        """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the squares."""
+        ats, share = self._ats(version, factor), np.float32(1.0 / weight)
+        optimizer, partial, span = self._optimizer, self._partial, self._mine.span
+
+        def make(work: Work) -> Rows:
+            run, group = work.run, work.run.group
+            values = Values(partial.scratch.at(0, work.weights.size), *work[1:])
+            if group.frozen:
+                return self._frozen(run, values)
+            at = ats[group]
+            with np.errstate(all="ignore"):  # what is not finite is seen in the loss
+                partial.mean(total, share, span, run.span, values.u)
+                squares = square_sums(values.u, run.blocks)
+                optimizer.prepare(values, at)
+                optimizer.finish(values, at)
+            return (squares,)
+
+        squares: Sums = self._over(version, make, 1)[0]
+        return squares
+
+    def reduce(self, total: Any, weight: float, version: int) -> Sums:
+        """The first of two passes: sum, mean, and all that the optimizer does before norms; gives the rows of sums."""
+        ats, share = self._ats(version), np.float32(1.0 / weight)
+        whole = self._mine.gradient
+
+        def make(work: Work) -> Rows:
+            blocks, values = work.run.blocks, self._values(work, whole)
+            if work.run.group.frozen:
+                return tuple([0.0] * len(blocks) for _ in range(self._rows))
+            with np.errstate(all="ignore"):
+                self._partial.mean(total, share, self._mine.span, work.run.span, values.u)
+                rows = [square_sums(values.u, blocks)]
+                rows += [square_sums(work.weights, blocks)] if self._optimizer.trust is not None else []
+                self._optimizer.prepare(values, ats[work.run.group])
+                rows += [square_sums(values.u, blocks)] if self._optimizer.before else []
+            return tuple(rows)
+
+        return self._over(version, make, self._rows)
+
+    def finish(self, sums: Mapping[int, Sums], version: int, factor: float) -> None:
+        """The second: make version + 1 from what `reduce` left, with the rows of sums of all slices."""
+        ats, gathered = self._ats(version, factor), np.concatenate([sums[piece] for piece in sorted(sums)], axis=1)
+        scale = np.float32(clip_scale(global_norm(self._prepared(gathered).tolist()), self._optimizer.clip_norm))
+        trusts = self._trusts(gathered, float(scale)) if self._optimizer.trust is not None else {}
+        whole = self._mine.gradient
+
+        def make(work: Work) -> Rows:
+            run, values = work.run, self._values(work, whole)
+            if run.group.frozen:
+                return self._frozen(run, values)
+            at = replace(ats[run.group], trust=trusts[run.view]) if trusts else ats[run.group]
+            with np.errstate(all="ignore"):
+                if scale != 1.0:
+                    np.multiply(values.u, scale, out=values.u)
+                self._optimizer.finish(values, at)
+            return ()
+
+        self._over(version, make, 0)
+
+    def _values(self, work: Work, whole: Vector) -> Values:
+        return Values(whole[work.run.span], *work[1:])
+
+    def _frozen(self, run: Run, values: Values) -> Rows:
+        """The same weights again; a gradient that changes nothing is none."""
+        self._optimizer.freeze(values)
+        return ([0.0] * len(run.blocks),)
+
+    def _ats(self, version: int, factor: float = 1.0) -> dict[Group, Moment]:
+        return {group: self._optimizer.at(version, factor, group) for group in self._groups}
+
+    @cached_property
+    def _groups(self) -> tuple[Group, ...]:
+        return tuple({run.group: None for run in self._mine.runs})
+
+    def _prepared(self, gathered: Sums) -> Sums:
+        """The row of what is updated with: the gradient, or what became of it."""
+        row: Sums = gathered[-1 if self._optimizer.before else 0]
+        return row
+
+    def _trusts(self, gathered: Sums, scale: float) -> dict[int, float]:
+        """The factor of each view that this slice has values of: 1 for those without weight decay."""
+        trust = self._optimizer.trust
+        assert trust is not None, "asked for where layers have factors"
+        found = {}
+        for run in self._mine.runs:
+            blocks = self._arena.view_blocks(run.view)
+            u, w = (global_norm(row[blocks].tolist()) for row in (self._prepared(gathered), gathered[1]))
+            found[run.view] = trust(scale * u, w) if run.group.decay else 1.0
+        return found
+
+    def _over(self, version: int, make: Callable[[Work], Rows], rows: int) -> Sums:
+        """`make` of all runs, on as many threads as are worth it; the sums of all their blocks, row by row."""
+        found = self._threads.map(make, self._mine.work(version), least=RUNS_A_THREAD)
+        return np.array([[value for part in found for value in part[row]] for row in range(rows)], np.float64)
