@@ -75,6 +75,15 @@ class EpochEnded(Event):
 
 
 @dataclass(frozen=True)
+class BinaryCurves:
+    """What two classes look like apart."""
+
+    roc: tuple[tuple[float, float], ...]  # (1 - specificity, sensitivity) from (0, 0) to (1, 1)
+    calibration: tuple[tuple[float, float, float], ...]  # (mean probability, share of positive rows, weight) by tenths
+    point: tuple[float, float, float]  # threshold, sensitivity, specificity
+
+
+@dataclass(frozen=True)
 class Evaluated(Event):
     """The version was measured on held-out data; the verdict is in force."""
 
@@ -88,6 +97,7 @@ class Evaluated(Event):
     classes: tuple[str, ...] = ()
     scatter: tuple[tuple[float, ...], ...] | None = None  # [actual bin][predicted bin] counts; regression
     scatter_range: tuple[float, float] | None = None  # value range that the bins cut evenly
+    curves: BinaryCurves | None = None  # two classes, where all rows were gathered
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """A saved model over Parquet data, a row group at a time: predictions and measurements. Needs no Ray."""
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from distprop.config import expand
 from distprop.data.cachedir import write_whole
 from distprop.data.columns import Column
-from distprop.data.decoding import describe_like
+from distprop.data.decoding import describe, describe_like
 from distprop.data.part import Part, Rows
 from distprop.data.reader import Encoding
 from distprop.data.source import Source, open_source
@@ -23,7 +22,7 @@ from distprop.errors import DataError
 from distprop.model import Model
 from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import build_loss
-from distprop.nn.metrics import build_metrics
+from distprop.nn.metrics import at_threshold, build_metrics
 from distprop.suggest import suggest_name
 
 ROWS_AT_ONCE = 4096  # bounds the memory of activations
@@ -32,16 +31,38 @@ ROWS_AT_ONCE = 4096  # bounds the memory of activations
 def measure(model: Model, where: str) -> dict[str, float]:
     """The loss and the metrics of a model on data with targets, and "rows"; sums are added in stored order.
 
-    Raises DataError where columns are missing or of another type, or a label is no class of the model.
+    The metrics are those of its training, with the operating point that was chosen there; its row weights are used
+    where the data has them. Raises DataError where columns are missing or of another type, or a label is no class of
+    the model.
     """
     targets = Targets.from_json(model.targets)
     source = open_source(expand(where))
-    part = Part(source, _fitting(source, (*model.fitted_features.columns, targets.column)))
-    loss = build_loss(model.loss)
-    computer = LeafComputer(model.network, loss, build_metrics(None, loss.task), seed=0)
-    encoding = Encoding(model.fitted_features, targets)
-    tails = [computer.evaluate(model.flat, *_checked_batch(encoding, rows, source)) for rows in _batches(part)]
-    return {**computer.layout.read(reduce(np.add, tails)), "rows": source.rows}
+    weight = _weight(model, source)
+    columns = (*model.fitted_features.columns, targets.column, *([weight] if weight else []))
+    part = Part(source, _fitting(source, columns))
+    encoding = Encoding(model.fitted_features, targets, weight.name if weight else None)
+    computer = _computer(model)
+    tail, at = np.zeros(computer.layout.room(source.rows)), 0
+    for rows in _batches(part):
+        x, y, weights = _checked_batch(encoding, rows, source)
+        sums = computer.evaluate(model.flat, x, y, weights, computer.layout.rows(tail)[at : at + len(x)])
+        tail[: sums.size] += sums
+        at += len(x)
+    return {**computer.layout.read(tail), "rows": source.rows}
+
+
+def _computer(model: Model) -> LeafComputer:
+    """Measures what was measured in the model's training."""
+    loss, measures = build_loss(model.loss), model.metadata.get("measures")
+    chosen = model.metadata.get("metrics", {}).get("valid/operating_threshold")
+    specs = measures if chosen is None else at_threshold(measures, chosen)
+    return LeafComputer(model.network, loss, build_metrics(specs, loss.task, loss.quantiles), seed=0)
+
+
+def _weight(model: Model, source: Source) -> Column | None:
+    """The column of row weights that the model was trained with, if the data has it."""
+    name = model.metadata.get("weight")
+    return describe(source.schema.field(name)) if name in source.schema.names else None
 
 
 def _batches(part: Part) -> Iterator[Rows]:
@@ -51,14 +72,19 @@ def _batches(part: Part) -> Iterator[Rows]:
             yield rows.take(slice(start, start + ROWS_AT_ONCE))
 
 
-def _checked_batch(encoding: Encoding, rows: Rows, source: Source) -> tuple[NDArray[Any], NDArray[Any]]:
+def _checked_batch(
+    encoding: Encoding, rows: Rows, source: Source
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32] | None]:
     batch = encoding.batch(rows)
     _refuse(~np.isfinite(batch.x.reshape(batch.rows, -1)).all(axis=1), rows, source, "a value that is not finite")
     if encoding.targets.task == "regression":
         _refuse(~np.isfinite(batch.y.reshape(batch.rows, -1)).all(axis=1), rows, source, "a target that is not finite")
     else:
         _refuse(batch.y < 0, rows, source, "a label that is no class of the model")
-    return batch.x, batch.y
+    if batch.weights is not None:
+        wrong = ~(np.isfinite(batch.weights) & (batch.weights >= 0))
+        _refuse(wrong, rows, source, "a row weight that is negative or not finite")
+    return batch.x, batch.y, batch.weights
 
 
 def _refuse(wrong: Any, rows: Rows, source: Source, what: str) -> None:

@@ -30,8 +30,10 @@ class Job(Strict):
         )
     )
     loss: Spec = Field(description="what training makes small", examples=["softmax_cross_entropy"])
-    metrics: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
-        default=None, description="what else is measured; null: what suits the loss", examples=[["accuracy"]]
+    metrics: Annotated[tuple[Spec, ...], Field(strict=False)] | None = Field(
+        default=None,
+        description="what else is measured; null: what suits the loss",
+        examples=[["accuracy"], ["roc_auc", {"operating_point": {"sensitivity": 0.95}}]],
     )
     optimizer: Optimizer = Field(
         description="how gradients become updates",

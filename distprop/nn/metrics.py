@@ -50,6 +50,16 @@ def build_metrics(
     return tuple(_build(spec, task, quantiles) for spec in (DEFAULTS[task] if specs is None else specs))
 
 
+def at_threshold(
+    specs: Iterable[str | Mapping[str, Any]] | None, threshold: float
+) -> tuple[str | Mapping[str, Any], ...] | None:
+    """The same metrics with the operating point at a threshold that was chosen before, on other rows."""
+    if specs is None:
+        return None
+    names = [(spec, spec if isinstance(spec, str) else next(iter(spec))) for spec in specs]
+    return tuple({name: {"threshold": threshold}} if name == "operating_point" else spec for spec, name in names)
+
+
 def lower_is_better(name: str) -> bool:
     """Whether less of the metric of this name is better."""
     return name in LOWER_IS_BETTER or name.startswith("pinball_")

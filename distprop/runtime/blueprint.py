@@ -1,7 +1,7 @@
 """What every process of a job must know to do its part: the recipe made ready, and the data's description."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ from distprop.data.receipt import LIMBS
 from distprop.nn.counts import Counts, confusion_counts, scatter_counts
 from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import Loss, build_loss
-from distprop.nn.metrics import build_metrics
+from distprop.nn.metrics import at_threshold, build_metrics
 from distprop.nn.network import Network, build_network
 from distprop.nn.tail import TailLayout
 from distprop.optim.groups import Group, group_views
@@ -61,6 +61,10 @@ class Blueprint:
         extras = self._extras
         names = [slot.name for slot in self.network.arena.slots]
         return group_views(names, extras.rates, extras.decay_exclude)
+
+    def at_threshold(self, threshold: float) -> "Blueprint":
+        """The same with its operating point at a threshold that was chosen before."""
+        return replace(self, metric_names=at_threshold(self.metric_names, threshold))
 
     def computer(self) -> LeafComputer:
         """A new computer of leaves, with memory of its own."""

@@ -10,7 +10,8 @@ import numpy as np
 from distprop import checkpoint, events
 from distprop.data.receipt import LIMBS, MODULUS, limbs_to_receipt
 from distprop.errors import DivergedError, TrainingError
-from distprop.nn.tail import ROWS
+from distprop.nn.reliability import curves_of
+from distprop.nn.tail import ROWS, Tail
 from distprop.optim.norms import global_norm
 from distprop.protocol import effects, messages
 from distprop.protocol.course import Course
@@ -170,7 +171,14 @@ class Desk:
             classes=tuple(str(one) for one in dataset.targets.classes or ()),
             scatter=None if classify else counts,
             scatter_range=dataset.target_range,
+            curves=self._curves(gathered.tail[:-LIMBS], opinion.metrics),
         )
+
+    def _curves(self, tail: Tail, metrics: Mapping[str, float]) -> events.BinaryCurves | None:
+        """For two classes, where a metric had the rows gathered."""
+        scored = self._layout.scored(tail) if self.blueprint.loss.task == "binary" else None
+        made = curves_of(scored, metrics.get(f"{self.course.split}/operating_threshold")) if scored else None
+        return events.BinaryCurves(*made) if made else None
 
     # ---- checkpoints, workers ---------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn without a screen: learning curves, confusion matrix, predicted against actual."""
+"""Pictures of a run, drawn without a screen: learning curves, confusion matrix, predicted against actual, ROC curve."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,41 @@ def draw_counts(record: Mapping[str, Any], folder: Path) -> Path | None:
     if record["picture"] == "scatter":
         path = folder / f"predicted_against_actual_{record['split']}.png"
         return draw_scatter(record["counts"], record["range"], path, record["split"])
+    if record["picture"] == "binary":
+        return draw_binary(record, folder / f"roc_and_calibration_{record['split']}.png")
     return None
+
+
+def draw_binary(record: Mapping[str, Any], path: Path) -> Path:
+    """Two classes: the ROC curve with the operating point, and shares of positive rows against probabilities.
+
+    roc: (1 - specificity, sensitivity) pairs; calibration: (mean probability, share, weight); point: (threshold,
+    sensitivity, specificity).
+    """
+    figure = _figure(10.0, 4.6)
+    threshold, sensitivity, specificity = record["point"]
+    axes = figure.add_subplot(1, 2, 1)
+    axes.plot(*zip(*record["roc"], strict=True), color="#4c78a8")
+    label = f"from {threshold:.3f} on: sensitivity {sensitivity:.3f}, specificity {specificity:.3f}"
+    axes.plot([1.0 - specificity], [sensitivity], "o", color="#f58518", label=label)
+    _square(axes, f"{record['split']}: ROC curve", "1 - specificity", "sensitivity")
+    axes = figure.add_subplot(1, 2, 2)
+    means, shares, weights = zip(*record["calibration"], strict=True)
+    most = max(weights)
+    axes.plot(means, shares, color="#4c78a8")
+    sizes = [20.0 + 180.0 * weight / most for weight in weights]
+    axes.scatter(means, shares, s=sizes, color="#4c78a8", label="tenths of probability, larger with more rows")
+    _square(axes, f"{record['split']}: calibration", "mean probability", "share that is positive")
+    return _saved(figure, path)
+
+
+def _square(axes: Any, title: str, across: str, up: str) -> None:
+    axes.plot([0.0, 1.0], [0.0, 1.0], color="grey", linewidth=0.8, linestyle="--")
+    axes.set_title(title)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize=8)
 
 
 def draw_confusion(counts: Sequence[Sequence[float]], classes: Sequence[str], path: Path, split: str) -> Path:

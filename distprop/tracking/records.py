@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from distprop.events import (
@@ -138,6 +139,7 @@ class Recorder:
         made.append({"kind": "picture", "picture": "curves"})
         if self._picture is not None:
             made.append(_picture(self._picture))
+            made += _curves(self._picture)
         made.append(end(event.status, event.time))
         return made
 
@@ -185,6 +187,12 @@ def _shows_more(event: Evaluated, than: Evaluated | None) -> bool:
     if than is None or event.split == "test":
         return True
     return than.split != "test" and (event.best or not than.best)
+
+
+def _curves(event: Evaluated) -> list[Record]:
+    if event.curves is None:
+        return []
+    return [{"kind": "picture", "picture": "binary", "split": event.split, **asdict(event.curves)}]
 
 
 def _picture(event: Evaluated) -> Record:

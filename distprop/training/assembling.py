@@ -18,6 +18,9 @@ from distprop.suggest import suggest_name
 from distprop.training.answering import require_few_enough_values
 from distprop.training.weighing import with_numbers, without_classes
 
+MOST_GATHERED = 2_000_000
+"""Values of rows that an evaluation gathers at most: 16 MB for each partial sum, and for each message with one."""
+
 
 @dataclass(frozen=True)
 class Assembly:
@@ -37,7 +40,8 @@ class Assembly:
 def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     """Open and survey the data, build the network on its shapes. Raises UserError for whatever does not fit."""
     loss = build_loss(without_classes(job.loss))
-    _require_watched(job, ["loss", *(metric.name for metric in build_metrics(job.metrics, loss.task))])
+    metrics = build_metrics(job.metrics, loss.task, loss.quantiles)
+    _require_watched(job, ["loss", *(name for metric in metrics for name in metric.names)])
     data = data_settings(job)
     dataset = prepare(data, job.seed, loss.task, declared_outputs(job.model), survey_map)
     require_few_enough_values(loss, dataset.targets)
@@ -47,7 +51,7 @@ def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     last = job.train.last_version(dataset.train_plan.steps_per_epoch)
     blueprint = make_blueprint(job, dataset, last, with_numbers(job.loss, dataset, survey_map))
     require_outputs(blueprint.network, loss, count)
-    _ = blueprint.loss
+    _require_room(blueprint)
     _ = blueprint.optimizer, blueprint.groups  # built here: what is wrong with them is said before anything starts
     return Assembly(job, blueprint, make_course(job, blueprint), make_criteria(job, blueprint))
 
@@ -66,6 +70,21 @@ def _require_watched(job: Job, measured: Sequence[str]) -> None:
                 f"`{key}` watches `{watched}`, which is not measured",
                 f"this job measures {', '.join(f'valid/{one}' for one in measured)}",
                 suggest_name(name, measured, "valid/"),
+            )
+
+
+def _require_room(blueprint: Blueprint) -> None:
+    """Raise ConfigError where metrics of all rows need more of them at once than are gathered."""
+    layout = blueprint.computer().layout
+    _ = layout.width  # asks each metric for its room, too: one of a class that is not there refuses
+    for name, split in blueprint.dataset.splits.items():
+        rows = split.plan.rows if name != "train" else 0
+        if rows * layout.row_width > MOST_GATHERED:
+            metric = next(metric.name for metric in layout.metrics if metric.of_rows)
+            raise ConfigError(
+                f"metric {metric} needs the scores of all {rows:,} rows of `data.{name}` at once",
+                f"they are {rows * layout.row_width:,} values; up to {MOST_GATHERED:,} are gathered",
+                f"leave {metric} out of `metrics`, or make `data.{name}` smaller",
             )
 
 

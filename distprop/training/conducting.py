@@ -1,5 +1,6 @@
 """A training from its first event to its last: sessions on a cluster, the kept model, the result."""
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from distprop.numerics.fingerprint import Fingerprint
 from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
 from distprop.protocol.effects import Finish
 from distprop.protocol.messages import Open
+from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.desk import Desk, Papers
 from distprop.runtime.judge import Criteria, best_version
 from distprop.runtime.session import Cluster, Session
@@ -23,6 +25,8 @@ from distprop.training.starting import StartingPoint
 
 Emit = Callable[[events.Event], None]
 
+THRESHOLD = "valid/operating_threshold"
+"""The metric that says from which probability on a row is called positive: chosen on validation rows alone."""
 LIVES = 4
 """How often a job may lose a server before it is given up."""
 
@@ -50,7 +54,8 @@ class Conductor:
         best = best_version(self.assembly.criteria, desk.history)
         kept = version if best is None else best
         measured = [opinion.metrics for opinion in desk.history if opinion.version == kept]
-        metrics = {**desk.metrics, **(measured[-1] if measured else {}), **self._test(kept)}
+        chosen = measured[-1].get(THRESHOLD, math.nan) if measured else math.nan
+        metrics = {**desk.metrics, **(measured[-1] if measured else {}), **self._test(kept, chosen)}
         model = self._model(kept, metrics)
         return Outcome.of(desk, "finished", version, metrics, model)
 
@@ -85,9 +90,9 @@ class Conductor:
             raise TrainingError(error.what, error.why, error.fix) from error
         return ended
 
-    def _desk(self, course: Course, start: StartingPoint) -> Desk:
+    def _desk(self, course: Course, start: StartingPoint, blueprint: Blueprint | None = None) -> Desk:
         return Desk(
-            blueprint=self.assembly.blueprint,
+            blueprint=blueprint or self.assembly.blueprint,
             course=course,
             criteria=self.assembly.criteria,
             papers=self.papers,
@@ -100,12 +105,14 @@ class Conductor:
             metrics=dict(start.metrics),
         )
 
-    def _test(self, kept: int) -> dict[str, float]:
-        """The test metrics of the kept version; none without test rows."""
+    def _test(self, kept: int, chosen: float) -> dict[str, float]:
+        """The test metrics of the kept version; none without test rows. chosen: the threshold, where there is one."""
         if self.assembly.dataset.test_plan is None:
             return {}
         course = test_course(self.assembly.course, self.assembly.dataset, kept)
-        desk = self._desk(course, StartingPoint(version=kept))
+        blueprint = self.assembly.blueprint
+        measuring = blueprint if math.isnan(chosen) else blueprint.at_threshold(chosen)
+        desk = self._desk(course, StartingPoint(version=kept), measuring)
         desk.criteria = Criteria()
         self._session(desk, Round(kept, EVALUATE), self._path(kept), 1.0)
         return dict(desk.metrics)
@@ -137,6 +144,8 @@ class Conductor:
                 "recipe": self.papers.recipe,
                 "fingerprint": self.fingerprint.plain(),
                 "metrics": dict(metrics),
+                "measures": None if blueprint.metric_names is None else list(blueprint.metric_names),
+                "weight": dataset.encoding.weight,
             },
         )
 

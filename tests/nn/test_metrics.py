@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from distprop.errors import ConfigError
 from distprop.nn.counts import confusion, scatter
-from distprop.nn.metrics import DEFAULTS, METRICS, build_metrics, lower_is_better
+from distprop.nn.metrics import DEFAULTS, METRICS, at_threshold, build_metrics, lower_is_better
+from distprop.nn.reliability import curves_of
 from distprop.nn.scored import Scored
 from tests.nn.cases import rng
 
@@ -331,3 +332,28 @@ def test_a_class_that_is_not_there_is_refused():
 def test_less_is_better_of_errors_only():
     assert all(map(lower_is_better, ("loss", "mae", "mse", "rmse", "log_loss", "pinball", "pinball_90")))
     assert not any(map(lower_is_better, ("accuracy", "r2", "f1_macro", "recall_3", "top_3", "roc_auc")))
+
+
+@pytest.mark.parametrize("rows", [3, 90, 900])
+def test_curves_of_two_classes_are_scikit_learns(rows):
+    calibration = pytest.importorskip("sklearn.calibration")
+    outputs, targets, _ = drawn("operating_point", 1, rows)
+    targets[:2] = 0, 1
+    scored = Scored(2.0 * outputs, targets.astype(np.float64), np.ones(rows))
+    made = curves_of(scored)
+    shares, means = calibration.calibration_curve(targets, shares_of(2.0 * outputs)[:, 1], n_bins=10)
+    np.testing.assert_allclose([mean for mean, _, _ in made.calibration], means, rtol=1e-12)
+    np.testing.assert_allclose([share for _, share, _ in made.calibration], shares, rtol=1e-12, atol=1e-300)
+    across, up = np.transpose(made.roc)
+    assert len(across) <= 201
+    assert (across[0], up[0], across[-1], up[-1]) == (0, 0, 1, 1)
+    trapezoids = np.sum(np.diff(across) * (up[1:] + up[:-1]) / 2)
+    assert trapezoids == pytest.approx(METRICS["roc_auc"].of_rows(scored), abs=0 if rows < 100 else 1e-3)
+    assert curves_of(Scored(outputs, np.ones(rows), np.ones(rows))) is None
+
+
+def test_a_threshold_that_was_chosen_replaces_the_choice():
+    specs = ("accuracy", {"operating_point": 0.9}, "operating_point")
+    fixed = {"operating_point": {"threshold": 0.25}}
+    assert at_threshold(specs, 0.25) == ("accuracy", fixed, fixed)
+    assert at_threshold(None, 0.25) is None

@@ -34,6 +34,19 @@ def test_confusion_is_drawn_for_few_and_for_many_classes(tmp_path, classes):
     assert is_picture(drawn)
 
 
+def test_two_classes_are_drawn(tmp_path):
+    record = {
+        "picture": "binary",
+        "split": "test",
+        "roc": [[0.0, 0.0], [0.1, 0.8], [1.0, 1.0]],
+        "calibration": [[0.15, 0.1, 20.0], [0.9, 0.8, 5.0]],
+        "point": [0.4, 0.8, 0.9],
+    }
+    drawn = draw_counts(record, tmp_path)
+    assert drawn.name == "roc_and_calibration_test.png"
+    assert is_picture(drawn)
+
+
 def test_predicted_against_actual_is_drawn(tmp_path):
     record = {"picture": "scatter", "split": "valid", "counts": [[3.0, 0.0], [1.0, 2.0]], "range": [0.0, 9.0]}
     drawn = draw_counts(record, tmp_path)

@@ -1,3 +1,4 @@
+import json
 import math
 import posixpath
 import re
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprop.events import CheckpointFailed, EpochEnded, Event, RunEnded, ServerLost, WorkerJoined
+from distprop.events import BinaryCurves, CheckpointFailed, EpochEnded, Event, RunEnded, ServerLost, WorkerJoined
 from distprop.tracking.naming import MOST_NAME, cut, legal_name, portions
 from distprop.tracking.records import Recorder
 from tests.tracking.events import NOON, STARTED, evaluated, step
@@ -77,6 +78,22 @@ def picture_of(*events):
         recorder.records(event)
     records = recorder.records(RunEnded(NOON, "finished", 8, {}, None))
     return [record["split"] for record in records if record["kind"] == "picture" and record["picture"] != "curves"]
+
+
+def test_curves_of_two_classes_are_a_picture_of_their_own():
+    curves = BinaryCurves(((0.0, 0.0), (1.0, 1.0)), ((0.5, 0.5, 2.0),), (0.5, 1.0, 0.0))
+    ended = RunEnded(1.0, "finished", 8, {}, None)
+    recorder = Recorder()
+    recorder.records(replace(evaluated(8, "test"), curves=curves))
+    (made,) = [record for record in recorder.records(ended) if record.get("picture") == "binary"]
+    assert json.loads(json.dumps(made)) == {
+        "kind": "picture",
+        "picture": "binary",
+        "split": "test",
+        "roc": [[0, 0], [1, 1]],
+        "calibration": [[0.5, 0.5, 2.0]],
+        "point": [0.5, 1.0, 0.0],
+    }
 
 
 def test_the_test_split_is_pictured_before_the_validation_split():
