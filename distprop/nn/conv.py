@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from distprop.errors import ConfigError, ShapeError
 from distprop.nn.arrays import Array, Params, Shape
-from distprop.nn.init import Draw, find_initializer
+from distprop.nn.init import Draw, InitSpec, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.settings import require_whole
 from distprop.nn.sums import as_matrix, sum_rows
@@ -25,7 +25,7 @@ def conv2d(
     padding: str | int = "same",
     dilation: Any = 1,
     groups: int | str = 1,
-    init: str | None = None,
+    init: InitSpec | None = None,
     bias: bool = True,
 ) -> Layer:
     """Convolution over images (LeCun et al. 1989).   x (N, H, W, C) -> y (N, H', W', channels).
@@ -54,7 +54,7 @@ def conv1d(
     padding: str | int = "same",
     dilation: int = 1,
     groups: int | str = 1,
-    init: str | None = None,
+    init: InitSpec | None = None,
     bias: bool = True,
 ) -> Layer:
     """Convolution over sequences.   x (N, T, C) -> y (N, T', channels).
@@ -191,7 +191,7 @@ def _gather_runs(window: Window, padded: Array, patches: Array) -> None:
         patches[:, :, :, 0, i] = as_strided(top, shape, steps, writeable=False)
 
 
-def _start(init: str | None) -> Callable[[Params, Mapping[str, Draw]], None]:
+def _start(init: InitSpec | None) -> Callable[[Params, Mapping[str, Draw]], None]:
     fill = find_initializer(init)
 
     def start(p: Params, draws: Mapping[str, Draw]) -> None:

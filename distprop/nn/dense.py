@@ -6,15 +6,15 @@ import numpy as np
 
 from distprop.errors import ShapeError
 from distprop.nn.arrays import Array, Params, Shape
-from distprop.nn.init import Draw, find_initializer
+from distprop.nn.init import Draw, InitSpec, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.settings import require_whole
 
 
-def dense(width: int, init: str | None = None, bias: bool = True) -> Layer:
+def dense(width: int, init: InitSpec | None = None, bias: bool = True) -> Layer:
     """Affine map y = x W + b.   x (N, D) -> y (N, width);  W (D, width), b (width,).
 
-    init: the name of an initializer for W; None: he_normal before relu and its kin, else glorot_uniform.
+    init: an initializer for W, a name or {name: settings}; None: he_normal before relu and kin, else glorot_uniform.
     """
     require_whole("dense.width", width)
     fill = find_initializer(init)

@@ -7,7 +7,7 @@ import numpy as np
 
 from distprop.errors import ConfigError
 from distprop.nn.arrays import Array, Params, Shape
-from distprop.nn.init import Draw, find_initializer, normal
+from distprop.nn.init import Draw, InitSpec, find_initializer, normal
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.lengths import count_real
 from distprop.nn.lookup import Ids, sum_by_id, take_rows, to_ids
@@ -16,7 +16,7 @@ from distprop.nn.settings import require_whole
 EXACT = 2**24  # float32 numbers are exact up to it: larger ids would be taken for others
 
 
-def embedding(rows: int, width: int, padding: int | None = None, init: str | None = None) -> Layer:
+def embedding(rows: int, width: int, padding: int | None = None, init: InitSpec | None = None) -> Layer:
     """For each id its row of W (rows, width).   x (N, T), ids as numbers -> y (N, T, width); (N, 1) -> (N, width).
 
     padding: an id that gives 0, and whose row gets no gradient; where it fills the end of a row (T,), these time steps

@@ -3,13 +3,14 @@
 import numpy as np
 
 from distprop.nn.arrays import Array, Params
+from distprop.nn.init import InitSpec
 from distprop.nn.layer import Layer
 from distprop.nn.recurrent import Back, Cell, Ending, Run, recurrent
 from distprop.nn.steps import parts
 from distprop.nn.sums import sum_rows
 
 
-def gru(units: int, bidirectional: bool = False, output: str = "last", init: str | None = None) -> Layer:
+def gru(units: int, bidirectional: bool = False, output: str = "last", init: InitSpec | None = None) -> Layer:
     """Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078), in PyTorch's form: reset after the product.
 
     x (N, T, D) -> y (N, units), the output at the last real step; with output: sequence (N, T, units), 0 where

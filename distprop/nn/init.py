@@ -1,8 +1,10 @@
 """Initial weights: pure functions of the seed and of the parameter's place in the network."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from distprop import philox
 from distprop.errors import ConfigError
 from distprop.nn.arrays import BLOCK, Array, Shape
+from distprop.nn.settings import require_number
 from distprop.suggest import suggest_name
 
 WEIGHTS = 1  # the purpose of these random words, see philox.bits
@@ -113,6 +116,49 @@ def zeros(view: Array, draw: Draw) -> None:  # noqa: ARG001 - one form for all
     view[...] = 0.0
 
 
+def orthogonal(gain: float = 1.0) -> Initializer:
+    """Gain times orthonormal columns, or rows where there are fewer (Saxe et al. 2014, arXiv:1312.6120).
+
+    Weights (..., inputs, outputs) count as a matrix (... inputs, outputs). It is the Q of a normal matrix's QR, with
+    signs that make it uniform among all such (Mezzadri 2007, arXiv:math-ph/0609050): LAPACK's work, in float64, whose
+    bits the BLAS kernel fixes.
+    """
+    require_number("orthogonal.gain", gain, 0.0)
+
+    def fill(view: Array, draw: Draw) -> None:
+        rows, columns = math.prod(view.shape[:-1]), view.shape[-1]
+        longer, shorter = max(rows, columns), min(rows, columns)
+        drawn = np.empty(longer * shorter)
+        normal(1.0)(drawn, draw)
+        q, r = np.linalg.qr(drawn.reshape(longer, shorter))
+        q *= np.where(np.diagonal(r) < 0.0, -gain, gain)
+        view[...] = (q if rows >= columns else q.T).reshape(view.shape)
+
+    return fill
+
+
+def constant(value: float) -> Initializer:
+    """The same value everywhere: for biases; weights that start so never learn apart."""
+    require_number("constant.value", value, -math.inf)
+
+    def fill(view: Array, draw: Draw) -> None:  # noqa: ARG001 - one form for all
+        view[...] = value
+
+    return fill
+
+
+def _normal(stddev: float) -> Initializer:
+    """Normal of mean 0 and this standard deviation."""
+    require_number("normal.stddev", stddev, 0.0)
+    return normal(stddev)
+
+
+def _uniform(limit: float) -> Initializer:
+    """Uniform in [-limit, limit)."""
+    require_number("uniform.limit", limit, 0.0)
+    return uniform(limit)
+
+
 INITIALIZERS: Mapping[str, Initializer] = {
     "he_normal": he_normal,
     "he_uniform": he_uniform,
@@ -124,19 +170,56 @@ INITIALIZERS: Mapping[str, Initializer] = {
 }
 
 
+WITH_SETTINGS: Mapping[str, Callable[..., Initializer]] = {
+    "orthogonal": orthogonal,
+    "normal": _normal,
+    "uniform": _uniform,
+    "constant": constant,
+}
+
+InitSpec = str | Mapping[str, Any]
+"""An initializer as a config names it: "he_normal", or {"normal": {"stddev": 0.02}}."""
+
+
 def default_weights(view: Array, draw: Draw) -> None:
     """he_normal where a rectifying activation follows, else glorot_uniform."""
     (he_normal if draw.rectified else glorot_uniform)(view, draw)
 
 
-def find_initializer(name: str | None) -> Initializer:
-    """The initializer of that name; None is `default_weights`. Raises ConfigError."""
-    if name is None:
+def find_initializer(spec: InitSpec | None) -> Initializer:
+    """The initializer that a config describes; None is `default_weights`. Raises ConfigError."""
+    if spec is None:
         return default_weights
-    if not isinstance(name, str) or name not in INITIALIZERS:
+    if isinstance(spec, Mapping) and len(spec) != 1:
         raise ConfigError(
-            f"unknown initializer {name!r}",
-            f"there are: {', '.join(INITIALIZERS)}",
-            suggest_name(str(name), INITIALIZERS),
+            f"{dict(spec)!r} is no initializer", "it is one name with its settings", "write {normal: {stddev: 0.02}}"
         )
-    return INITIALIZERS[name]
+    name, settings = next(iter(spec.items())) if isinstance(spec, Mapping) else (spec, None)
+    if name in INITIALIZERS and settings is None:
+        return INITIALIZERS[name]
+    if name in INITIALIZERS:
+        raise ConfigError(f"initializer {name} has no settings", f"{settings!r} is given", f"write `init: {name}`")
+    if name not in WITH_SETTINGS:
+        known = [*INITIALIZERS, *WITH_SETTINGS]
+        raise ConfigError(
+            f"unknown initializer {name!r}", f"there are: {', '.join(known)}", suggest_name(str(name), known)
+        )
+    return WITH_SETTINGS[name](**_settings(name, settings))
+
+
+def _settings(name: str, settings: Any) -> dict[str, Any]:
+    """The settings as a mapping; what is no mapping is the first of them."""
+    known = inspect.signature(WITH_SETTINGS[name]).parameters
+    first, parameter = next(iter(known.items()))
+    if not isinstance(settings, Mapping):
+        settings = {} if settings is None else {first: settings}
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"unknown setting {key!r} of initializer {name}",
+                f"{name} has {', '.join(known)}",
+                suggest_name(str(key), known),
+            )
+    if parameter.default is parameter.empty and first not in settings:
+        raise ConfigError(f"initializer {name} lacks its {first}", "", f"write {{{name}: {{{first}: ...}}}}")
+    return dict(settings)

@@ -3,12 +3,13 @@
 import numpy as np
 
 from distprop.nn.arrays import Array, Params
+from distprop.nn.init import InitSpec
 from distprop.nn.layer import Layer
 from distprop.nn.recurrent import Back, Cell, Ending, Run, recurrent
 from distprop.nn.steps import parts
 
 
-def lstm(units: int, bidirectional: bool = False, output: str = "last", init: str | None = None) -> Layer:
+def lstm(units: int, bidirectional: bool = False, output: str = "last", init: InitSpec | None = None) -> Layer:
     """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), in PyTorch's form.
 
     x (N, T, D) -> y (N, units), the output at the last real step; with output: sequence (N, T, units), 0 where

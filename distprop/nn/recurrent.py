@@ -7,7 +7,7 @@ import numpy as np
 
 from distprop.errors import ConfigError, ShapeError
 from distprop.nn.arrays import Array, Params, Shape
-from distprop.nn.init import Draw, find_initializer
+from distprop.nn.init import Draw, InitSpec, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.settings import require_whole
 from distprop.nn.steps import Steps
@@ -58,7 +58,7 @@ class Cell(NamedTuple):
     start: Callable[[Params], None]
 
 
-def recurrent(cell: Cell, units: int, bidirectional: bool, output: str, init: str | None) -> Layer:
+def recurrent(cell: Cell, units: int, bidirectional: bool, output: str, init: InitSpec | None) -> Layer:
     """The layer that runs a cell along time."""
     kind, gates = cell.kind, len(cell.scales)
     require_whole(f"{kind}.units", units)
