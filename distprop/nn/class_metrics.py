@@ -78,7 +78,7 @@ def share_per_class(kind: str) -> Metric:
         shares = _shares(total.reshape(3, -1), SHARES[kind]) if weight else np.full(len(total) // 3, math.nan)
         return {f"{kind}_{place}": one for place, one in enumerate(shares.tolist())}
 
-    return Metric(f"{kind}_per_class", CLASSES, _class_sums, _tallies, value, higher_is_better=True)
+    return Metric(f"{kind}_per_class", CLASSES, _class_sums, _tallies, value, higher_is_better=True, parts=())
 
 
 def share_of_class(kind: str, place: int) -> Metric:

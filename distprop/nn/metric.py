@@ -27,7 +27,7 @@ class Metric(NamedTuple):
     higher_is_better: says which of two models is better.
     of_rows: the metric of all rows of a split, in place of `value`, where no sum over rows gives it: it is measured
         in evaluations only, which gather the rows for it.
-    parts: the names of its values where it has several that are known beforehand.
+    parts: the names of its values where it has several, as far as they are known beforehand.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Metric(NamedTuple):
     value: Callable[[Sums, float], Found]
     higher_is_better: bool = False
     of_rows: Callable[[Scored], Found] | None = None
-    parts: tuple[str, ...] = ()
+    parts: tuple[str, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its values, as far as they are known beforehand."""
-        return self.parts or (self.name,)
+        return (self.name,) if self.parts is None else self.parts
 
     def named(self, found: Found) -> Mapping[str, float]:
         """What was found, by name."""

@@ -50,6 +50,6 @@ def test_a_reader_that_gets_one_row_wrong_makes_training_fail(
 
 def test_a_receipt_that_nobody_took_makes_training_fail(rows: str, room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = Encoding.batch
-    monkeypatch.setattr(Encoding, "batch", lambda self, read: batch(self, read)._replace(receipt=0))
+    monkeypatch.setattr(Encoding, "batch", lambda self, read, *leaf: batch(self, read, *leaf)._replace(receipt=0))
     with pytest.raises(TrainingError, match="did not see each row once"):
         run(small_job(rows, room))

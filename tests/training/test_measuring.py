@@ -135,6 +135,14 @@ def test_a_class_that_is_not_there_is_refused_before_training(files: dict[str, s
         assemble(load_job(job_of(files, here, 3, metrics=["recall_5"])))
 
 
+@pytest.mark.parametrize("watched", ["recall_per_class", "recall_1"])
+def test_what_is_not_known_to_be_measured_is_not_watched(watched: str, files: dict[str, str], here: Path) -> None:
+    keep = {"keep_best": f"valid/{watched}"}
+    with pytest.raises(ConfigError, match="which is not measured"):
+        assemble(load_job(job_of(files, here, 3, checkpoint=keep)))
+    assert assemble(load_job(job_of(files, here, 3, checkpoint={"keep_best": "valid/recall_1"}, metrics=["recall_1"])))
+
+
 def test_parts_of_a_metric_may_be_watched(files: dict[str, str], here: Path) -> None:
     watched = {"keep_best": "valid/operating_specificity"}
     assert assemble(load_job(job_of(files, here, 2, checkpoint=watched)))
