@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from distprop.data.columns import Column, Padding
 from distprop.data.decoding import describe, describe_padded, is_varying
-from distprop.data.features import Feature
+from distprop.data.feature import Feature
 from distprop.data.transforms import TRANSFORMS, Transform, parse_transforms
 from distprop.errors import DataError
 from distprop.suggest import suggest_name

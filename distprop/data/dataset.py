@@ -11,7 +11,8 @@ from distprop.data.choosing import FeaturePlan, missing_column, resolve_features
 from distprop.data.classes import check_classes, check_count, resolve_classes
 from distprop.data.columns import Column
 from distprop.data.decoding import describe
-from distprop.data.features import Feature, Features
+from distprop.data.feature import Feature
+from distprop.data.features import Features
 from distprop.data.part import Part
 from distprop.data.prepared import Dataset, Split
 from distprop.data.reader import Encoding

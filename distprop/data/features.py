@@ -1,77 +1,24 @@
 """From raw values to the float32 that a network sees: fitted once, saved with the model."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop.data.columns import MISSING_TEXT, Column, Padding, Raw, raw_from_numpy
+from distprop.data.columns import Column, Padding, Raw, raw_from_numpy
+from distprop.data.feature import Feature
+from distprop.data.groups import Group, grouped
 from distprop.data.moving import centre
 from distprop.data.padding import pad_given
-from distprop.data.transforms import Learned, Step, Transform
+from distprop.data.transforms import Transform
 from distprop.errors import DataError
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A column and what is done to it, in order. `transforms` may still lack what they learn."""
-
-    column: Column
-    transforms: tuple[Transform, ...] = ()
-
-    @property
-    def indicator(self) -> bool:
-        """Whether a value that says "was missing" goes along."""
-        return any(t.kind == "impute" and t.settings["indicator"] for t in self.transforms)
-
-    @cached_property
-    def width(self) -> int:
-        """Values a row, of a fitted feature."""
-        last = self.transforms[-1] if self.transforms else None
-        own = len(last.settings["values"]) if last and last.kind == "one_hot" else self.column.width
-        return own + self.indicator * self.column.width
-
-    def fit(self, learned: Mapping[int, Learned]) -> "Feature":
-        """The same with complete transforms; `learned` by the transform's place in the chain."""
-        return replace(self, transforms=tuple(t.fit(learned.get(i)) for i, t in enumerate(self.transforms)))
-
-    def values(self, raw: NDArray[Any]) -> NDArray[Any]:
-        """Raw values (N,) or (N, w) -> (N, width), any float type."""
-        start = raw.reshape(len(raw), self.column.width)
-        values = start
-        for step in self._steps:
-            values = step(values)
-        if not self.indicator:
-            return values
-        return np.concatenate([values, _missing(self.column, start)], axis=1)
-
-    def before(self, transform: int, raw: NDArray[Any]) -> NDArray[Any]:
-        """What a transform that learns gets to see: values through those before it; missing ones stay so."""
-        values = raw.reshape(len(raw), self.column.width)
-        for earlier in self.transforms[:transform]:
-            if earlier.need is None and earlier.kind != "impute":
-                values = earlier.build(self.column)(values)
-        return values
-
-    @cached_property
-    def _steps(self) -> tuple[Step, ...]:
-        return tuple(transform.build(self.column) for transform in self.transforms)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Travels without the steps, which are made again."""
-        return {"column": self.column, "transforms": self.transforms}
 
 
 def _raw_given(column: Column, values: Any) -> NDArray[Any]:
     return pad_given(column, list(values)) if column.padding else raw_from_numpy(column, values)
-
-
-def _missing(column: Column, values: NDArray[Any]) -> NDArray[np.float32]:
-    gone: NDArray[np.bool_] = values == MISSING_TEXT if column.kind == "text" else np.isnan(values)
-    return gone.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -111,14 +58,23 @@ class Features:
 
     def whole(self, raw: Raw) -> NDArray[np.float32]:
         """Raw values of all columns -> (N, *whole_shape) float32, contiguous; may be a view of them."""
-        parts = [feature.values(raw[feature.column.name]) for feature in self.features]
-        if len(parts) == 1:
-            x = np.ascontiguousarray(parts[0], dtype=np.float32)
+        if len(self.features) == 1:
+            only = self.features[0]
+            x = np.ascontiguousarray(only.values(raw[only.column.name]), dtype=np.float32)
         else:
-            x = np.empty((len(parts[0]), sum(part.shape[1] for part in parts)), dtype=np.float32)
-            np.concatenate(parts, axis=1, out=x, casting="unsafe")  # int64 to float32 counts as unsafe
+            x = np.empty((len(raw[self.features[0].column.name]), *self.whole_shape), dtype=np.float32)
+            for group in self._groups:
+                group.write(raw, x)
         shaped: NDArray[np.float32] = x.reshape(len(x), *self.whole_shape)
         return shaped
+
+    @cached_property
+    def _groups(self) -> tuple[Group, ...]:
+        return grouped(self.features)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travels without what is worked out from it."""
+        return {"features": self.features, "crop": self.crop}
 
     def apply(self, data: Any) -> NDArray[np.float32]:
         """What a user predicts on -> (N, *input_shape) float32.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop.data.features import Feature
+from distprop.data.feature import Feature
 from distprop.data.part import Part
 
 DIGIT, PASSES = 16, 4  # bits a pass settles

@@ -16,6 +16,7 @@ from distprop.data.decoding import decode
 from distprop.data.order import Piece
 from distprop.data.source import Source
 from distprop.data.split import Side
+from distprop.data.stacking import Columns, join_columns, stack
 
 CACHE_BYTES = 256 * 2**20
 
@@ -24,25 +25,24 @@ class Rows(NamedTuple):
     """Some rows: their positions in the data (N,) and the raw values of each column (N,) or (N, width)."""
 
     positions: NDArray[np.int64]
-    columns: dict[str, NDArray[Any]]
+    columns: Columns
 
     def take(self, which: Any) -> "Rows":
         """The rows at a slice (no copy) or at an array of places."""
-        return Rows(self.positions[which], {name: values[which] for name, values in self.columns.items()})
+        return Rows(self.positions[which], self.columns.take(which))
 
     @property
     def nbytes(self) -> int:
         """Memory of all arrays."""
-        return self.positions.nbytes + sum(values.nbytes for values in self.columns.values())
+        return self.positions.nbytes + self.columns.nbytes
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """One after the other."""
     if len(parts) == 1:
         return parts[0]
-    names = parts[0].columns
-    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in names}
-    return Rows(np.concatenate([part.positions for part in parts]), columns)
+    positions = np.concatenate([part.positions for part in parts])
+    return Rows(positions, join_columns([part.columns for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Part:
     def decode(self, group: int, table: pa.Table) -> Rows:
         """The part's rows of a row group's table."""
         place = self.source.place(group)
-        columns = {c.name: decode(c, table.column(c.name), place) for c in self.columns}
+        columns = stack(self.columns, {c.name: decode(c, table.column(c.name), place) for c in self.columns})
         first = self.source.row_groups[group].first_row
         rows = Rows(np.arange(first, first + table.num_rows), columns)
         return rows.take(np.flatnonzero(self.side.takes(rows.positions, rows.columns))) if self.side else rows

@@ -45,7 +45,7 @@ class Encoding:
             x = self.augmentation.apply(self.features.whole(rows.columns), leaf)
         y = self.targets.apply_raw(rows.columns[self.targets.column.name])
         weights = rows.columns[self.weight].astype(np.float32) if self.weight else None
-        receipt = receipt_of(rows.positions, list(rows.columns.values()))
+        receipt = receipt_of(rows.positions, rows.columns)
         return Batch(x, y, weights, len(x), receipt)
 
 

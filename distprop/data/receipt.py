@@ -9,33 +9,39 @@ the mixer of
 splitmix64 (Steele et al. 2014, "Fast splittable pseudorandom number generators").
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distprop.data.stacking import Columns
+
 MODULUS = 2**128
 LIMBS = 4  # of 32 bits each
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def receipt_of(positions: NDArray[np.int64], columns: Sequence[NDArray[Any]]) -> int:
+def receipt_of(positions: NDArray[np.int64], columns: Sequence[NDArray[Any]] | Columns) -> int:
     """Sum of the row hashes modulo 2^128. positions (N,); columns (N,) or (N, width) of any number type."""
     hashes = row_hashes(positions, columns)
     low, high = _sum(hashes[:, 0]), _sum(hashes[:, 1])
     return (low + (high << 64)) % MODULUS
 
 
-def row_hashes(positions: NDArray[np.int64], columns: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
-    """128 bits a row, (N, 2) uint64."""
+def row_hashes(positions: NDArray[np.int64], columns: Sequence[NDArray[Any]] | Columns) -> NDArray[np.uint64]:
+    """128 bits a row, (N, 2) uint64; the same for columns in a matrix as for columns by themselves."""
     sums = np.zeros((len(positions), 2), dtype=np.uint64)
-    start = 0
-    for column in columns:
-        lanes = _lanes(column)
-        sums += lanes @ _keys(start, lanes.shape[1])
-        start += lanes.shape[1]
+    if isinstance(columns, Columns):
+        for lanes, starts in _lanes_of_blocks(columns):
+            sums += lanes @ _keys(starts)
+    else:
+        start = 0
+        for column in columns:
+            lanes = _lanes(column)
+            sums += lanes @ _keys(range(start, start + lanes.shape[1]))
+            start += lanes.shape[1]
     place = positions.astype(np.uint64)[:, None] + np.array([1, 2**62 + 1], dtype=np.uint64)
     return mix(sums + mix(place))
 
@@ -60,10 +66,32 @@ def _lanes(column: NDArray[Any]) -> NDArray[np.uint64]:
     return lanes ^ (lanes >> np.uint64(32))
 
 
+def _lanes_of_blocks(columns: Columns) -> Iterator[tuple[NDArray[np.uint64], Sequence[int]]]:
+    """The lanes of each block, and their numbers if columns are counted one after the other."""
+    stacked: dict[int, list[int]] = {}
+    number = 0
+    for block, at in columns.places.values():
+        if at is not None:
+            stacked.setdefault(block, []).append(number)
+            number += 1
+        else:
+            lanes = _lanes(columns.blocks[block])
+            yield lanes, range(number, number + lanes.shape[1])
+            number += lanes.shape[1]
+    for block, numbers in stacked.items():
+        yield _lanes_of_numbers(columns.blocks[block]), tuple(numbers)
+
+
+def _lanes_of_numbers(matrix: NDArray[Any]) -> NDArray[np.uint64]:
+    """As `_lanes` of each column by itself: a lane each, filled up with zeros."""
+    words = np.ascontiguousarray(matrix).view(f"<u{matrix.itemsize}").astype(np.uint64)
+    return words ^ (words >> np.uint64(32))
+
+
 @lru_cache(maxsize=64)
-def _keys(start: int, count: int) -> NDArray[np.uint64]:
-    """Two odd keys for each lane, (count, 2)."""
-    numbers = np.arange(2 * start, 2 * (start + count), dtype=np.uint64).reshape(count, 2)
+def _keys(lanes: Sequence[int]) -> NDArray[np.uint64]:
+    """Two odd keys for each lane by its number, (count, 2). lanes: a range, which is quickly looked up, or a tuple."""
+    numbers = 2 * np.array(lanes, dtype=np.uint64)[:, None] + np.array([0, 1], dtype=np.uint64)
     return mix(numbers + np.uint64(2**63)) | np.uint64(1)
 
 

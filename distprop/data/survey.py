@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from distprop.data.columns import Column
 from distprop.data.decoding import describe, words_of
-from distprop.data.features import Feature
+from distprop.data.feature import Feature
 from distprop.data.median import find_medians
 from distprop.data.moments import Moments, merge_moments, moments_of
 from distprop.data.order import Piece
@@ -126,7 +126,7 @@ def _survey_piece(part: Part, request: Request, piece: Piece) -> ShardSurvey:
         _check_finite(part, column.name, rows, rows.columns[column.name], column.missing)
     moments = {key: moments_of(values) for key, values in _learnt_from(part, request, rows)}
     distinct = {name: _distinct(rows, name, table) for name in request.distinct}
-    receipt = receipt_of(rows.positions, [rows.columns[column.name] for column in request.columns])
+    receipt = receipt_of(rows.positions, rows.columns)
     return ShardSurvey(len(rows.positions), receipt, moments, distinct)
 
 
