@@ -1,5 +1,6 @@
 """A saved model over Parquet data, a row group at a time: predictions and measurements. Needs no Ray."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,8 @@ def measure(model: Model, where: str) -> dict[str, float]:
 def _computer(model: Model) -> LeafComputer:
     """Measures what was measured in the model's training."""
     loss, measures = build_loss(model.loss), model.metadata.get("measures")
-    chosen = model.metadata.get("metrics", {}).get("valid/operating_threshold")
-    specs = measures if chosen is None else at_threshold(measures, chosen)
+    chosen = model.metadata.get("metrics", {}).get("valid/operating_threshold", math.nan)
+    specs = at_threshold(measures, chosen)
     return LeafComputer(model.network, loss, build_metrics(specs, loss.task, loss.quantiles), seed=0)
 
 

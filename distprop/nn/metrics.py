@@ -1,6 +1,7 @@
 """All metrics by name. What they keep and how they are read is said in `distprop.nn.metric`."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -53,9 +54,11 @@ def build_metrics(
 def at_threshold(
     specs: Iterable[str | Mapping[str, Any]] | None, threshold: float
 ) -> tuple[str | Mapping[str, Any], ...] | None:
-    """The same metrics with the operating point at a threshold that was chosen before, on other rows."""
+    """The same metrics with the operating point at a threshold that was chosen before, on other rows; NaN: none was."""
     if specs is None:
         return None
+    if math.isnan(threshold):
+        return tuple(specs)
     names = [(spec, spec if isinstance(spec, str) else next(iter(spec))) for spec in specs]
     return tuple({name: {"threshold": threshold}} if name == "operating_point" else spec for spec, name in names)
 

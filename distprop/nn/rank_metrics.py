@@ -11,6 +11,7 @@ from distprop.nn.operating import Point, best_point, point_at
 from distprop.nn.scored import Ranked, Scored, rank
 from distprop.nn.settings import require_number
 
+ABOVE_ONE = math.nextafter(1.0, 2.0)
 POINT = ("operating_threshold", "operating_sensitivity", "operating_specificity")
 
 
@@ -43,7 +44,7 @@ def operating_point(sensitivity: float | None = None, threshold: float | None = 
         )
     for name, value in (("sensitivity", sensitivity), ("threshold", threshold)):
         if value is not None:
-            require_number(f"operating_point.{name}", value, 0.0, 1.0)
+            require_number(f"operating_point.{name}", value, 0.0, ABOVE_ONE)
 
     def of_rows(rows: Scored) -> Mapping[str, float]:
         ranked = rank_class(rows, 1)

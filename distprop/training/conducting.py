@@ -110,9 +110,7 @@ class Conductor:
         if self.assembly.dataset.test_plan is None:
             return {}
         course = test_course(self.assembly.course, self.assembly.dataset, kept)
-        blueprint = self.assembly.blueprint
-        measuring = blueprint if math.isnan(chosen) else blueprint.at_threshold(chosen)
-        desk = self._desk(course, StartingPoint(version=kept), measuring)
+        desk = self._desk(course, StartingPoint(version=kept), self.assembly.blueprint.at_threshold(chosen))
         desk.criteria = Criteria()
         self._session(desk, Round(kept, EVALUATE), self._path(kept), 1.0)
         return dict(desk.metrics)

@@ -9,11 +9,11 @@ from distprop.data.shards import DataPlan
 from distprop.nn.summary import LayerSummary
 from distprop.report import Description, LayerRow, ShardRow
 from distprop.runtime.blueprint import Blueprint
-from distprop.runtime.replica import EVALUATION_ROWS
+from distprop.runtime.replica import EVALUATION_ROWS, slot_layout
 from distprop.training.assembling import Assembly, assemble
 from distprop.training.placing import Placement, place
 
-VALUE = 4  # bytes: a float32
+VALUE, SUM = 4, 8  # bytes: a float32 of gradients, a float64 of tails
 SMALL_LEAF = 32  # rows
 LEAF_OVERHEAD = 20  # rows that a leaf costs beside its own: measured with dense layers of 128 to 1024 on AVX-512
 
@@ -55,14 +55,15 @@ def describe(
 
 
 def worker_bytes(assembly: Assembly) -> int:
-    """Memory of a worker: 1 + the tree's depth gradients, and the activations of its largest batch, there and back."""
+    """Memory of a worker: 1 + the tree's depth sums with tails; activations of its largest batch, there and back."""
     plan, valid = assembly.dataset.train_plan, assembly.dataset.valid_plan
     depth = (plan.shards - 1).bit_length()
     leaf = max(plan.step_rows(shard) for shard in range(plan.shards))
     held_out = max((valid.shard_rows(shard) for shard in range(valid.shards)), default=0) if valid else 0
     rows = max(2 * leaf, min(held_out, EVALUATION_ROWS))  # an evaluation goes forward only
     a_row = sum(layer.activation_bytes_per_row for layer in assembly.blueprint.network.summary())
-    return VALUE * assembly.blueprint.parameters * (1 + depth) + rows * a_row
+    a_sum = VALUE * assembly.blueprint.parameters + SUM * slot_layout(assembly.blueprint).tail
+    return a_sum * (1 + depth) + rows * a_row
 
 
 def server_bytes(blueprint: Blueprint, servers: int) -> int:

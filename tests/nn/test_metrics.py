@@ -264,7 +264,7 @@ def test_the_operating_point_is_where_both_shares_are_largest_together():
     assert ((shares >= found["operating_threshold"]) == (outputs[:, 0] >= at[best])).all()
 
 
-@pytest.mark.parametrize("sensitivity", [0.0, 0.5, 0.9, 0.999999])
+@pytest.mark.parametrize("sensitivity", [0.0, 0.5, 0.9, 1.0])
 def test_an_operating_point_may_be_given_by_its_sensitivity_or_by_its_threshold(sensitivity):
     outputs, targets, weights = drawn("operating_point", 1, rows=80)
     (metric,) = build_metrics([{"operating_point": {"sensitivity": sensitivity}}], "binary")
@@ -357,3 +357,4 @@ def test_a_threshold_that_was_chosen_replaces_the_choice():
     fixed = {"operating_point": {"threshold": 0.25}}
     assert at_threshold(specs, 0.25) == ("accuracy", fixed, fixed)
     assert at_threshold(None, 0.25) is None
+    assert at_threshold(specs, math.nan) == specs

@@ -90,6 +90,16 @@ def test_the_threshold_that_valid_chose_is_measured_on_test(files: dict[str, str
     assert share == pytest.approx(found["test/operating_sensitivity"], rel=1e-6)
 
 
+def test_rows_of_one_class_have_no_ranking_and_end_nothing(files: dict[str, str], here: Path) -> None:
+    rows = {**made_rows(1, 20, 2), "label": np.ones(20, np.int64)}
+    job = job_of(files, here, 2)
+    job["data"]["valid"] = written(here, rows, "ones")
+    ran = run(job)
+    assert np.isnan(ran.result.metrics["valid/roc_auc"]) and np.isnan(ran.result.metrics["valid/operating_threshold"])
+    assert np.isfinite(ran.result.metrics["test/operating_threshold"])  # chosen where it can be
+    assert np.isfinite(measure(load_model(ran.result.model_uri), files["test2"])["operating_threshold"])
+
+
 def test_evaluating_a_model_later_measures_the_same(files: dict[str, str], here: Path) -> None:
     for classes in (2, 3):
         ran = run(job_of(files, here / str(classes), classes))
