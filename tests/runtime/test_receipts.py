@@ -8,6 +8,7 @@ import pytest
 
 from distprop.data.part import Rows
 from distprop.data.reader import Encoding, ShardReader
+from distprop.data.stacking import Columns
 from distprop.errors import TrainingError
 from tests.runtime.small import run, small_job
 
@@ -28,9 +29,9 @@ def with_one_for_another(rows: Rows) -> Rows:
 
 
 def with_another_value(rows: Rows) -> Rows:
-    x = rows.columns["x"].copy()
-    x[0, 0] += 1
-    return Rows(rows.positions, {**rows.columns, "x": x})
+    blocks = [block.copy() for block in rows.columns.blocks]
+    blocks[rows.columns.places["x"].block][0, 0] += 1
+    return Rows(rows.positions, Columns(blocks, rows.columns.places))
 
 
 @pytest.mark.parametrize("wrong", [without_one, with_one_twice, with_one_for_another, with_another_value])
