@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distprop.nn.scored import Ranked
+from distprop.nn.scored import Exact, Ranked
 
 
 class Point(NamedTuple):
@@ -26,14 +26,20 @@ def best_point(ranked: Ranked, sensitivity: float | None = None) -> Point:
     else:
         place = int(np.argmax(ranked.sensitivity >= sensitivity))
     last = place + 1 == len(ranked.scores)
-    between = -math.inf if last else 0.5 * float(ranked.scores[place] + ranked.scores[place + 1])
-    return _point(ranked, place, _probability(between))
+    between = -math.inf if last else 0.5 * (ranked.scores[place] + ranked.scores[place + 1])
+    return _point(ranked, place, float(probability(np.asarray(between))))
 
 
 def point_at(ranked: Ranked, threshold: float) -> Point:
     """What a threshold of the probability brings; ranked: by raw outputs."""
-    called = int(np.sum([_probability(float(score)) >= threshold for score in ranked.scores]))
+    called = int(np.count_nonzero(probability(ranked.scores) >= threshold))
     return _point(ranked, called - 1, threshold)
+
+
+def probability(outputs: Exact) -> Exact:
+    """The sigmoid of raw outputs."""
+    with np.errstate(over="ignore"):  # exp of infinity is infinity, and its share 0
+        return np.asarray(1.0 / (1.0 + np.exp(-outputs)))
 
 
 def _point(ranked: Ranked, place: int, threshold: float) -> Point:
@@ -41,10 +47,3 @@ def _point(ranked: Ranked, place: int, threshold: float) -> Point:
     if place < 0:
         return Point(threshold, 0.0, 1.0)
     return Point(threshold, float(ranked.sensitivity[place]), 1.0 - float(ranked.false_alarms[place]))
-
-
-def _probability(output: float) -> float:
-    if output < 0.0:
-        share = math.exp(output)
-        return share / (1.0 + share)
-    return 1.0 / (1.0 + math.exp(-output))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distprop.nn.operating import Point, best_point, point_at
+from distprop.nn.operating import Point, best_point, point_at, probability
 from distprop.nn.rank_metrics import rank_class
 from distprop.nn.scored import Scored
 
@@ -37,8 +37,7 @@ def curves_of(rows: Scored, threshold: float | None = None) -> Curves | None:
 
 def calibration(rows: Scored) -> tuple[tuple[float, float, float], ...]:
     """Mean probability, share of positive rows and weight by tenths; as scikit-learn's calibration_curve."""
-    with np.errstate(over="ignore"):
-        shares = 1.0 / (1.0 + np.exp(-rows.outputs[:, 0]))
+    shares = probability(rows.outputs[:, 0])
     places = np.minimum((shares * BINS).astype(np.intp), BINS - 1)
     weight = np.bincount(places, rows.weights, BINS)
     means, positive = (np.bincount(places, rows.weights * of, BINS) for of in (shares, rows.targets))
