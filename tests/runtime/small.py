@@ -25,6 +25,12 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"sgd": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}},
     "adam": {"adam": {"learning_rate": {"warmup_cosine": {"peak": 0.01, "warmup_steps": 3}}}},
     "adamw": {"adamw": {"learning_rate": 0.01}},
+    "lars": {"lars": {"learning_rate": 20.0}, "decay_exclude": ["*.b"], "clip_value": 0.02},
+    "lamb": {"lamb": {"learning_rate": 0.05}, "decay_exclude": ["*.b"], "clip_norm": None},
+    "groups": {"adamw": {}, "decay_exclude": ["*.b"], "rates": {"0.*": 0.1, "3.dense.b": 0}, "clip_norm": None},
+    "accumulated": {"adam": {"learning_rate": 0.01}, "accumulate": 3, "average": 0.6},
+    "averaged": {"adam": {"learning_rate": 0.03}, "average": 0.8, "clip_norm": None},
+    "plateau": {"sgd": {"learning_rate": {"reduce_on_plateau": {"start": 0.1, "patience": 1, "min_delta": 9}}}},
 }
 
 

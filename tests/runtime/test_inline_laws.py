@@ -17,7 +17,7 @@ optimizers = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 
 
 def job_of(name: str, rows: str, room: Path) -> dict[str, Any]:
-    return small_job(rows, room, optimizer={**OPTIMIZERS[name], "clip_norm": 0.5})
+    return small_job(rows, room, optimizer={"clip_norm": 0.5, **OPTIMIZERS[name]})
 
 
 @cache
@@ -28,7 +28,7 @@ def alone(name: str, rows: str, room: Path) -> Ran:
 
 @optimizers
 @given(seed=seeds, servers=hosts, kills=st.integers(0, 3))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_any_hosts_arrivals_losses_and_crashes_give_the_same_bits(
     name: str, seed: int, servers: int, kills: int, rows: str, room: Path
 ) -> None:
@@ -38,7 +38,7 @@ def test_any_hosts_arrivals_losses_and_crashes_give_the_same_bits(
 
 @optimizers
 @given(seed=seeds, at=st.integers(1, 7), servers=hosts)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_stopping_anywhere_and_going_on_elsewhere_gives_the_same_bits(
     name: str, seed: int, at: int, servers: int, rows: str, room: Path
 ) -> None:

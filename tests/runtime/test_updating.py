@@ -1,0 +1,126 @@
+"""However the arena is cut into slices, and whatever an update needs of all of it, the bits are the same."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distprop.nn.arena import lay_out
+from distprop.optim.groups import group_views
+from distprop.optim.norms import global_norm
+from distprop.optim.optimizers import Extras, build_optimizer
+from distprop.protocol.plan import cut
+from distprop.runtime.memory import Arrived, SlotLayout
+from distprop.runtime.slice import Slice, runs_of, slice_of
+from distprop.runtime.summing import PartialSums
+from distprop.runtime.threads import Threads
+from distprop.runtime.updating import Updater
+from tests.optim.test_optimizers import lamb_value, lars_value
+
+ARENA = lay_out([("0.dense.W", (250, 140)), ("0.dense.b", (140,)), ("2.dense.W", (140, 60)), ("2.dense.b", (60,))])
+WEIGHT, STEPS, RATE = 7.0, 4, 0.05
+Spec = tuple[str, dict[str, Any], Extras]
+SPECS: dict[str, Spec] = {
+    "plain": ("sgd", {}, Extras()),
+    "clipped": ("adamw", {}, Extras(clip_norm=0.5, clip_value=0.9)),
+    "lars": ("lars", {"coefficient": 0.1}, Extras()),
+    "lars, clipped": ("lars", {"coefficient": 0.1}, Extras(clip_norm=0.5, decay_exclude=("*.b",))),
+    "lamb": ("lamb", {}, Extras()),
+    "lamb, all": ("lamb", {}, Extras(clip_value=0.9, accumulate=2, average=0.5, rates={"0.*": 0.5, "2.dense.b": 0})),
+    "groups": ("adam", {}, Extras(rates={"*.b": 2.0, "2.dense.W": 0})),
+    "accumulated": ("adamw", {}, Extras(clip_norm=0.5, accumulate=3, average=0.5)),
+}
+Vector = np.ndarray
+
+
+def drawn(step: int) -> Vector:
+    return np.random.default_rng(step).normal(size=ARENA.size).astype(np.float32)
+
+
+def made(spec: Spec, slices: int, threads: int = 1) -> tuple[Vector, list[Vector]]:
+    """The weights after some steps by this many servers, and their block sums of squares in each."""
+    kind, given_, extras = spec
+    optimizer = build_optimizer(kind, {"learning_rate": RATE, **given_}, extras, STEPS)
+    groups = group_views([slot.name for slot in ARENA.slots], extras.rates, extras.decay_exclude)
+    buffers = drawn(99), np.full(ARENA.size, np.nan, np.float32)
+    chosen = cut([block.stop - block.start for block in ARENA.blocks], slices)
+    partial, pool = PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(threads)
+    mine = [Slice.make(ARENA, one, optimizer, groups, buffers) for one in chosen]
+    updaters = [Updater(one, optimizer, ARENA, partial, pool) for one in mine]
+    norms = []
+    for step in range(STEPS):
+        totals = [Arrived(drawn(step)[one.span] * np.float32(WEIGHT), np.zeros(3)) for one in mine]
+        if optimizer.exchanges:
+            sums = {i: one.reduce(totals[i], WEIGHT, step) for i, one in enumerate(updaters)}
+            for one in updaters:
+                one.finish(sums, step, 0.5)
+            norms.append(np.concatenate([sums[i][0] for i in sums]))
+        else:
+            norms.append(
+                np.concatenate([one.in_one_pass(totals[i], WEIGHT, step, 0.5) for i, one in enumerate(updaters)])
+            )
+    return buffers[STEPS % 2], norms
+
+
+@cache
+def whole(name: str) -> tuple[Vector, list[Vector]]:
+    return made(SPECS[name], 1)
+
+
+@pytest.mark.parametrize("name", SPECS)
+@given(slices=st.integers(2, len(ARENA.blocks) + 2), threads=st.integers(1, 2))
+@settings(max_examples=3, deadline=None)
+def test_any_number_of_servers_and_threads_makes_the_same_bits(name: str, slices: int, threads: int) -> None:
+    weights, norms = made(SPECS[name], slices, threads)
+    assert weights.tobytes() == whole(name)[0].tobytes()
+    assert [one.tobytes() for one in norms] == [one.tobytes() for one in whole(name)[1]]
+
+
+@pytest.mark.parametrize(("name", "formula"), [("lars", lars_value), ("lamb", lamb_value)])
+def test_layers_have_rates_of_their_own(name: str, formula: Any) -> None:
+    """Each view's weights are those of the formula on that view alone."""
+    gradients = [ARENA.views(drawn(step).astype(np.float64)) for step in range(STEPS)]
+    given_ = {"coefficient": 0.1} if name == "lars" else {}
+    for view, found in ARENA.views(whole(name)[0]).items():
+        begun = ARENA.views(drawn(99).astype(np.float64))[view]
+        expected = formula(begun, [one[view] for one in gradients], RATE * 0.5, **given_)
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_layers_without_decay_have_the_plain_rate() -> None:
+    """As in the authors' code: with plain gradients, lars on a bias is SGD with momentum."""
+    weights, _ = made(("lars", {"coefficient": 0.1}, Extras(decay_exclude=("*.b",))), 2)
+    w, v = (np.array(values["0.dense.b"], np.float64) for values in (ARENA.views(drawn(99)), ARENA.views(0 * drawn(0))))
+    for step in range(STEPS):
+        v = 0.9 * v + RATE * 0.5 * ARENA.views(drawn(step))["0.dense.b"]
+        w = w - v
+    np.testing.assert_allclose(ARENA.views(weights)["0.dense.b"], w, rtol=1e-5, atol=1e-6)
+
+
+def test_clipping_by_value_comes_before_clipping_by_norm() -> None:
+    clipped = np.clip(drawn(0).astype(np.float64), -0.9, 0.9)
+    optimizer = build_optimizer("sgd", {"learning_rate": 1.0}, Extras(clip_norm=0.5, clip_value=0.9), 1)
+    buffers = np.zeros(ARENA.size, np.float32), np.zeros(ARENA.size, np.float32)
+    plain = group_views([slot.name for slot in ARENA.slots], {}, ())
+    one = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
+    updater = Updater(one, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
+    sums = updater.reduce(Arrived(drawn(0), np.zeros(3)), 1.0, 0)
+    updater.finish({0: sums}, 0, 1.0)
+    np.testing.assert_allclose(buffers[1], -clipped * 0.5 / np.linalg.norm(clipped), rtol=1e-5, atol=1e-9)
+    assert global_norm(sums[0]) == pytest.approx(np.linalg.norm(drawn(0)), rel=1e-5), "the norm told is the gradient's"
+
+
+@pytest.mark.parametrize("layerwise", [False, True])
+def test_runs_keep_within_groups_and_where_it_counts_within_views(layerwise: bool) -> None:
+    groups = group_views([slot.name for slot in ARENA.slots], {"2.*": 0.5}, ())
+    chosen = range(1, len(ARENA.blocks))
+    runs = runs_of(ARENA, chosen, groups, layerwise)
+    blocks = [block for run in runs for block in run.shifted]
+    base = slice_of(ARENA.blocks, chosen).start
+    assert [(block.start + base, block.stop + base) for block in blocks] == [
+        (block.start, block.stop) for block in ARENA.blocks[1:]
+    ]
+    assert [run.view for run in runs] == ([0, 1, 2, 3] if layerwise else [0, 2])
