@@ -41,7 +41,8 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
     """SHA-256 over the recipe as JSON with sorted keys; 64 hexadecimal digits.
 
     The order of keys does not count, except where order has a meaning: there the config has lists.
-    Features are concatenated in the order of their mapping, so that mapping is hashed as a list of pairs.
+    Features are concatenated in the order of their mapping, and their transforms follow each other in the order of
+    theirs, so these mappings are hashed as lists of pairs.
     """
     ordered = {**recipe, "data": {**recipe["data"], "features": _pairs(recipe["data"]["features"])}}
     text = json.dumps(ordered, sort_keys=True, allow_nan=False, separators=(",", ":"))
@@ -49,7 +50,13 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
 
 
 def _pairs(features: Any) -> Any:
-    return [[key, value] for key, value in features.items()] if isinstance(features, Mapping) else features
+    return [[key, _steps(how)] for key, how in features.items()] if isinstance(features, Mapping) else features
+
+
+def _steps(how: Any) -> Any:
+    if isinstance(how, list):
+        return [_steps(step) for step in how]
+    return [[kind, settings] for kind, settings in how.items()] if isinstance(how, Mapping) else how
 
 
 def flatten(recipe: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from distprop.data.cachedir import write_whole
 from distprop.data.decoding import as_table
@@ -49,7 +50,7 @@ def _table(data: Any, target: str) -> pa.Table:
 
 
 def _from_columns(columns: Mapping[str, Any]) -> pa.Table:
-    arrays = {name: np.asarray(values) for name, values in columns.items()}
+    arrays = {name: _array(values) for name, values in columns.items()}
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise DataError(
@@ -58,6 +59,16 @@ def _from_columns(columns: Mapping[str, Any]) -> pa.Table:
             "give every column the same number",
         )
     return table_of([column_from_array(str(name), array) for name, array in arrays.items()])
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """Values as an array; lists of varying length as an array of arrays."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        rows = np.empty(len(values), dtype=object)
+        rows[:] = [np.asarray(row) for row in values]
+        return rows
 
 
 def _with_fixed_lists(table: pa.Table) -> pa.Table:

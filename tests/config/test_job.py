@@ -110,6 +110,7 @@ def test_what_cannot_change_the_numbers_is_not_in_the_recipe(change):
         {"data.valid": "valid.parquet"},
         {"data.valid.stratify": True},
         {"data.features": ["x*"]},
+        {"data.augment": [{"shift": 1}, {"flip": "horizontal"}]},
         {"data.target": "z"},
         {"data.classes": ["a", "b"]},
         {"data.shards": 4},
@@ -131,6 +132,17 @@ def test_what_cannot_change_the_numbers_is_not_in_the_recipe(change):
 )
 def test_what_can_change_the_numbers_is_in_the_recipe(change):
     assert load_job(JOB, change).recipe_hash() != load_job(JOB).recipe_hash()
+
+
+@pytest.mark.parametrize("key", ["data.augment", "data.features"])
+def test_the_order_of_augmentations_and_transforms_is_in_the_recipe(key):
+    first, second = {"scale": 2}, {"log": {"add": 1, "absolute": True}}
+    orders = [[first, second], [second, first]] if key == "data.augment" else [
+        {"a": first | second}, {"a": second | first}, {"a": [first, second]}]  # fmt: skip
+    hashes = {load_job(JOB, {key: order}).recipe_hash() for order in orders}
+    assert len(hashes) == len(orders)
+    swapped = {"data.features": {"a": first | {"log": {"absolute": True, "add": 1}}}}
+    assert key == "data.augment" or load_job(JOB, swapped).recipe_hash() in hashes
 
 
 def test_the_order_of_feature_columns_is_in_the_recipe_and_the_order_of_keys_is_not():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from distprop.data.columns import Column, Padding
 from distprop.data.dataset import Dataset
 from distprop.data.features import Features
+from distprop.data.memory import from_memory
 from distprop.data.padding import EXACT, pad_given
 from distprop.errors import DataError
 from tests.data.made import ready, write
@@ -83,6 +84,17 @@ def test_codes_are_exact_up_to_what_float32_can_hold(tmp_path: Path) -> None:
         [EXACT], [EXACT - 1], [-EXACT], [1]]  # fmt: skip
     with pytest.raises(DataError, match=r"'tokens' has 16777217 in row 3 of row group 0 of .*a\.parquet"):
         data(tmp_path, {"pad": 1}, [[1, 2], [], [3], [4, EXACT + 1]])
+
+
+@pytest.mark.parametrize("given_as", [
+    lambda lists, y: (lists, y), lambda lists, y: {"x": lists, "label": y},
+    lambda lists, y: pa.table({"x": lists, "label": y}),
+    lambda lists, y: {"x": [np.array(row) for row in lists], "label": y},
+])  # fmt: skip
+def test_rows_in_memory_may_be_lists_of_varying_length(tmp_path: Path, given_as: Any) -> None:
+    path = from_memory(given_as(TOKENS * 3, np.arange(12) % 2), tmp_path / "new", "label")
+    padded = ready(path, features={"x": {"pad": 2}}, shards=1)
+    assert rows_of(padded) == [[5, 6], [1, 0], [0, 0], [2, 3]]
 
 
 def test_receipts_of_an_epoch_are_those_of_the_data(tmp_path: Path) -> None:
