@@ -20,6 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from distprop.config.strict import Strict, form, problem
+from distprop.suggest import closest
 
 
 def named(spec: str | Mapping[str, Any]) -> tuple[str, Any]:
@@ -102,7 +103,9 @@ class Optimizer(Strict):
             raise _not_an_optimizer(f"the optimizer is {value!r}")
         names = [key for key in value if key not in _EXTRAS]
         if len(names) != 1:
-            raise _not_an_optimizer(f"{len(names)} optimizers are named: {', '.join(map(str, names)) or 'none'}")
+            guesses = [guess for name in names if (guess := closest(str(name), _EXTRAS)) and len(names) > 1]
+            what = f"{len(names)} optimizers are named: {', '.join(map(str, names)) or 'none'}"
+            raise _not_an_optimizer(what, f"did you mean `{guesses[0]}`?" if guesses else "")
         settings = value[names[0]]
         if not isinstance(settings, Mapping | None):
             raise _not_an_optimizer(f"the settings of `{names[0]}` are {settings!r}")
@@ -131,9 +134,9 @@ class Optimizer(Strict):
 _EXTRAS = tuple(key for key in Optimizer.model_fields if key not in ("name", "settings"))
 
 
-def _not_an_optimizer(what: str) -> Exception:
+def _not_an_optimizer(what: str, fix: str = "") -> Exception:
     return problem(
         what,
         f"`optimizer` has exactly one name with a mapping of settings, and may have beside it: {', '.join(_EXTRAS)}",
-        "write for example `optimizer: {adamw: {learning_rate: 0.001}, clip_norm: 1.0}`",
+        fix or "write for example `optimizer: {adamw: {learning_rate: 0.001}, clip_norm: 1.0}`",
     )

@@ -220,7 +220,11 @@ def build_schedule(spec: float | Mapping[str, Any], total_steps: int) -> Schedul
         return constant(spec)
     names = [key for key in spec if key != WARMUP]
     if len(names) != 1:
-        raise ConfigError(f"{dict(spec)!r} is no schedule", "it is one name with its settings", "write {constant: 0.1}")
+        raise ConfigError(
+            f"{dict(spec)!r} is no schedule",
+            "it is one name with its settings, and may have `warmup_steps` beside it",
+            "write {constant: 0.1}",
+        )
     (name,) = names
     if name not in SCHEDULES:
         raise ConfigError(

@@ -111,6 +111,9 @@ MISTAKES = [  # (what is written, instead of, pieces of what, piece of the fix)
         "adamw: {learning",
     ),
     ("adamw: {learning_rate: 1e-3}", "clip_norm: 1", "0 optimizers are named: none", "adamw: {learning_rate"),
+    ("adamw:", "averag: 0.9\n  adamw:", "2 optimizers are named: averag, adamw", "did you mean `average`"),
+    ("adamw:", "average: 1\n  adamw:", "`optimizer.average` must be less than 1, not 1", "`average: 0.999`"),
+    ("adamw:", "rates: {'0.*': -1}\n  adamw:", "`optimizer.rates.0.*` must be at least 0, not -1", "rates: {"),
     (
         "adamw:",
         "clip_norm: 0\n  adamw:",
