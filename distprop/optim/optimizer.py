@@ -105,13 +105,18 @@ class Optimizer:
 
 
 def _average(decay: float, run: Run, at: Moment) -> None:
-    """Make a <- decay a + (1 - decay) w, with the first weights as the first average. u is used up."""
+    """Make a the mean of the weights after each change, those of k changes ago weighted by decay^k. u is used up.
+
+    That is the moving average a <- decay a + (1 - decay) w with the correction of Kingma & Ba 2015, section 3: the
+    initial weights have no part in it. Until the first change they are the average.
+    """
     old, new = run.old[AVERAGE] if at.step else run.w, run.new[AVERAGE]
     if at.holds:
         np.copyto(new, old)
         return
-    np.multiply(old, decay, out=new)
-    np.multiply(run.scratch, 1.0 - decay, out=run.u)
+    share = (1.0 - decay) / (1.0 - decay ** (at.step + 1))
+    np.multiply(old, 1.0 - share, out=new)
+    np.multiply(run.scratch, share, out=run.u)
     np.add(new, run.u, out=new)
 
 

@@ -86,10 +86,10 @@ def test_schedules_count_steps_and_adam_counts_changes_of_the_weights():
 @settings(max_examples=5, deadline=None)
 def test_the_average_is_its_formula_and_changes_nothing_else(name, decay, accumulate):
     w, gradients = drawn(20, 6, np.float64)
-    average = w
-    for step in range(accumulate, 7, accumulate):
-        after = run(made(name, accumulate=accumulate), w, gradients[:step])[0]
-        average = decay * average + (1 - decay) * after
+    after = [
+        run(made(name, accumulate=accumulate), w, gradients[:step])[0] for step in range(accumulate, 7, accumulate)
+    ]
+    average = np.average(after, axis=0, weights=[decay**age for age in range(len(after))][::-1])
     found = run(made(name, average=decay, accumulate=accumulate), w, gradients)
     np.testing.assert_allclose(found[-1], average, rtol=1e-12)
     plain = run(made(name, accumulate=accumulate), w, gradients)

@@ -60,12 +60,10 @@ def test_the_average_is_what_is_evaluated_tested_and_kept(rows: str, room: Path)
     """The validation rows are the test rows here: one is measured on published weights, the other on loaded ones."""
     data = {"data__valid": rows, "data__test": rows, "train__evaluate_every": "1 steps"}
     ran, versions = trained(rows, room, optimizer=OPTIMIZERS["averaged"], **data)
-    network = build_network(small_job(rows, room)["model"], (WIDTH,))
-    average = np.empty(network.arena.size, np.float32)
-    network.init(3, average)
-    for version in versions:
-        average = average * np.float32(0.8) + version.weights() * np.float32(1 - 0.8)
-        np.testing.assert_allclose(version.kept(), average, rtol=1e-5, atol=1e-7)
+    for count in range(1, len(versions) + 1):
+        ages = 0.8 ** np.arange(count)[::-1]
+        average = np.average([version.weights() for version in versions[:count]], axis=0, weights=ages)
+        np.testing.assert_allclose(versions[count - 1].kept(), average, rtol=1e-5, atol=1e-6)
     metrics = ran.result.metrics
     assert metrics["valid/loss"] == metrics["test/loss"]
     plain, _ = trained(rows, room, optimizer={**OPTIMIZERS["averaged"], "average": None}, **data)
