@@ -63,3 +63,18 @@ def test_a_judge_begins_again_where_another_left_off():
         again = [Opinion(**opinion.plain()) for opinion in history]
         history = [*again, judge(criteria, again, version, {"valid/loss": value})]
     assert [opinion.factor for opinion in history] == [1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.5, 1.0]
+
+
+@given(values=st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0]), max_size=14), patience=st.integers(1, 3))
+@settings(max_examples=20, deadline=None)
+def test_torch_waits_for_one_evaluation_more(values, patience):
+    torch = pytest.importorskip("torch", reason="torch is the reference here, and not installed")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=patience - 1, threshold=0.0, min_lr=0.125
+    )
+    theirs = []
+    for value in values:
+        scheduler.step(value)
+        theirs.append(optimizer.param_groups[0]["lr"])
+    assert rates(values, factor=0.5, patience=patience, min=0.125) == theirs
