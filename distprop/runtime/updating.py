@@ -122,11 +122,11 @@ class Updater:
         """The factor of each view that this slice has values of: 1 for those without weight decay."""
         trust = self._optimizer.trust
         assert trust is not None, "asked for where layers have factors"
-        found = {}
-        for run in self._mine.runs:
-            blocks = self._arena.view_blocks(run.view)
-            u, w = (global_norm(row[blocks].tolist()) for row in (self._prepared(gathered), gathered[1]))
-            found[run.view] = trust(scale * u, w) if run.group.decay else 1.0
+        rows, found = (self._prepared(gathered), gathered[1]), {}
+        for view, group in {run.view: run.group for run in self._mine.runs}.items():
+            blocks = self._arena.view_blocks(view)
+            u, w = (global_norm(row[blocks].tolist()) for row in rows)
+            found[view] = trust(scale * u, w) if group.decay else 1.0
         return found
 
     def _over(self, version: int, make: Callable[[Work], Rows], rows: int) -> Sums:
