@@ -9,6 +9,7 @@ from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw, InitSpec, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.settings import require_whole
+from distprop.nn.stack import add_up, products
 
 
 def dense(width: int, init: InitSpec | None = None, bias: bool = True) -> Layer:
@@ -29,17 +30,17 @@ def dense(width: int, init: InitSpec | None = None, bias: bool = True) -> Layer:
         return (width,), {"W": (shape[0], width)} | ({"b": (width,)} if bias else {})
 
     def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        y = np.matmul(x, p["W"], out=ctx.buffer("y", (len(x), width)))
+        y = products(x, p["W"], ctx.buffer("y", (len(x), width)), ctx)
         if bias:
             y += p["b"]
 
         def backward(dy: Array, g: Params) -> Array | None:
-            np.matmul(x.T, dy, out=g["W"])
+            add_up(lambda rows, out: np.matmul(x[rows].T, dy[rows], out=out), g["W"], ctx)
             if bias:
-                np.sum(dy, axis=0, out=g["b"])
+                add_up(lambda rows, out: np.sum(dy[rows], axis=0, out=out), g["b"], ctx)
             if not ctx.wants_input_gradient:
                 return None
-            return np.matmul(dy, p["W"].T, out=ctx.buffer("dx", x.shape))
+            return products(dy, p["W"].T, ctx.buffer("dx", x.shape), ctx)
 
         return y, backward
 
@@ -49,4 +50,4 @@ def dense(width: int, init: InitSpec | None = None, bias: bool = True) -> Layer:
             p["b"][...] = 0.0
 
     settings = {"width": width, "init": init, "bias": bias}
-    return Layer("dense", settings, shapes, forward, start, flops=lambda shape: 2 * shape[0] * width)
+    return Layer("dense", settings, shapes, forward, start, flops=lambda shape: 2 * shape[0] * width, stacks=True)

@@ -32,8 +32,9 @@ def dropout(rate: float) -> Layer:
         if not ctx.training:
             return x, lambda dy, g: dy  # noqa: ARG005
         mask = ctx.buffer("mask", x.shape)
-        fill(mask, ctx)
+        for part in ctx.parts:
+            fill(mask[part.rows], ctx.but(place=part.place))
         y = np.multiply(x, mask, out=x if ctx.may_overwrite_input else ctx.buffer("y", x.shape))
         return y, lambda dy, g: np.multiply(dy, mask, out=dy)  # noqa: ARG005
 
-    return Layer("dropout", {"rate": rate}, same_shape, forward, output="input")
+    return Layer("dropout", {"rate": rate}, same_shape, forward, output="input", stacks=True)

@@ -46,7 +46,7 @@ def by_output(
 
         return y, backward
 
-    return Layer(kind, settings, same_shape, forward, output="kept", rectifies=rectifies)
+    return Layer(kind, settings, same_shape, forward, output="kept", rectifies=rectifies, stacks=True)
 
 
 def by_slope(kind: str, settings: Mapping[str, Any], value_and_slope: WithSlope, rectifies: bool = False) -> Layer:
@@ -62,4 +62,4 @@ def by_slope(kind: str, settings: Mapping[str, Any], value_and_slope: WithSlope,
 
         return y, backward
 
-    return Layer(kind, settings, same_shape, forward, output="free", rectifies=rectifies)
+    return Layer(kind, settings, same_shape, forward, output="free", rectifies=rectifies, stacks=True)

@@ -16,4 +16,4 @@ def flatten() -> Layer:
         shape = x.shape
         return x.reshape(len(x), math.prod(shape[1:])), lambda dy, g: dy.reshape(shape)  # noqa: ARG005
 
-    return Layer("flatten", {}, shapes, forward, output="input", flops=lambda shape: 0)  # noqa: ARG005
+    return Layer("flatten", {}, shapes, forward, output="input", flops=lambda shape: 0, stacks=True)  # noqa: ARG005

@@ -26,6 +26,19 @@ class Place:
     shard: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of one leaf among those of others, and which leaf it is."""
+
+    rows: slice
+    place: Place
+
+    @property
+    def size(self) -> int:
+        """How many rows."""
+        return int(self.rows.stop - self.rows.start)
+
+
 @dataclass
 class Context:
     """What a layer may know while it computes. One layer, one pass."""
@@ -44,6 +57,8 @@ class Context:
     """Which piece of the rows this is, where a leaf is worked through in pieces."""
     output_passes: bool = False
     """Whether nobody reads y any more once the next layer has run forward."""
+    stack: Any = None
+    """A Stack where several leaves are computed together; None: all rows are of one leaf."""
     lengths: Lengths = field(default_factory=Lengths)
     """How many of each row's time steps are real; one holder for all layers of a pass."""
 
@@ -53,6 +68,11 @@ class Context:
         new.__dict__.update(self.__dict__)
         new.__dict__.update(changes)
         return new
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The leaves that the rows belong to."""
+        return self.stack.parts if self.stack else (Part(slice(None), self.place),)
 
     def buffer(self, name: str, shape: Shape, dtype: Any = None) -> Array:
         """Uninitialized memory, of the pass's dtype: this layer's own until its next pass over this piece."""
@@ -111,6 +131,7 @@ class Layer(NamedTuple):
     flops: shape of one row in -> floating-point operations of forward for one row.
     rectifies: cuts off about half of its inputs; weights before it are made larger for that.
     forgets: backward does not read x, and y is not x's memory.
+    stacks: it takes the rows of several leaves at once, as `stack` says, and gives each the bits of being alone.
     in_pieces: rows are so large that few of them at a time stay in a core's cache.
     inside: how many layers it is made of.
     undivided: works on many rows at once, and is slow on pieces of them.
@@ -127,6 +148,7 @@ class Layer(NamedTuple):
     flops: Callable[[Shape], int] = _size
     rectifies: bool = False
     forgets: bool = False
+    stacks: bool = False
     in_pieces: bool = False
     inside: int = 0
     undivided: bool = False

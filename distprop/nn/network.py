@@ -30,6 +30,7 @@ class Pass:
     workspace: Workspace
     training: bool = False
     place: Place = field(default=Place())
+    stack: Any = None  # of leaves that are computed together
     input_gradient: bool = False
 
 
@@ -114,7 +115,7 @@ class Network:
     def _context(self, chain: Chain, run: Pass, dtype: np.dtype[Any], mine: bool) -> Context:
         first = chain.stages[0]
         wanted = run.input_gradient or first.index > self.first_trained
-        return Context(run.workspace, first.number, dtype, run.training, wanted, mine, run.place)
+        return Context(run.workspace, first.number, dtype, run.training, wanted, mine, run.place, stack=run.stack)
 
     def _backward(self, backwards: list[tuple[Chain, ChainBackward]], dy: Array, g: Array, run: Pass) -> Array | None:
         last = 0 if run.input_gradient else self.first_trained

@@ -228,8 +228,7 @@ def _tick(state: ServerState, _: say.Tick) -> Step:
     again += tuple(
         Send(COORDINATOR, say.Joined(worker, state.me)) for worker in sorted(state.workers) if worker not in known
     )
-    mourned = [gone for worker, gone in state.lost.items() if worker in known]
-    again += tuple(Send(COORDINATOR, said) for said in (*mourned, *state.reports, *state.saves))
+    again += tuple(Send(COORDINATOR, said) for said in (*state.lost.values(), *state.reports, *state.saves))
     again += tuple(action for worker in sorted(state.workers) for action in _brief(state, worker))
     again += (_stands(state),) if state.stands else ()
     return state, again + (_round_again(state) if state.round != NOWHERE else ())

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from distprop.data.receipt import LIMBS, receipt_to_limbs
+from distprop.nn.together import Rows, Together, each
 from distprop.protocol.course import EVALUATE, Course, Round
 from distprop.protocol.effects import Compute, Send
 from distprop.protocol.messages import Computed
@@ -23,6 +24,7 @@ class Replica:
     def __init__(self, me: int, blueprint: Blueprint, weights: Any, slots: Any) -> None:
         self.me, self._blueprint = me, blueprint
         self._computer = blueprint.computer()
+        self._together = Together(self._computer)
         self._slots = slot_layout(blueprint)
         self._room_of = cache(lambda slot: (self._slots.gradient(slots, slot), self._slots.room(slots, slot)))
         layout = WeightLayout(blueprint.parameters)
@@ -59,6 +61,9 @@ class Replica:
         if not isinstance(leaves, tuple):
             self._leaf(leaves, *when, gradient, room)
             return
+        if self._takes_together(leaves, *when):
+            self._train_together(leaves, *when, gradient, room)
+            return
         self._sum(leaves[0], when, gradient, room, depth)
         other, other_room = self._scratch_at(depth)
         self._sum(leaves[1], when, other, other_room, depth + 1)
@@ -80,6 +85,25 @@ class Replica:
             self._evaluate(shard, course.split, weights if self._average is None else self._average, tail)
         else:
             self._train(shard, course, round_.version, weights, gradient, tail)
+
+    def _takes_together(self, leaves: Any, course: Course, round_: Round) -> bool:
+        if round_.kind == EVALUATE:
+            return False
+        plan, step = self._blueprint.dataset.train_plan, round_.version % course.steps_per_epoch
+        sizes = each(lambda shard: plan.leaf_rows(shard, step), leaves)
+        return self._together.takes(sizes, self._weights[round_.version % 2])
+
+    def _train_together(self, leaves: Any, course: Course, round_: Round, gradient: Vector, room: Tail) -> None:
+        tail = begin_tail(room, self._blueprint.tail_size(self._computer.layout, None))
+        epoch, step = divmod(round_.version, course.steps_per_epoch)
+
+        def read(shard: int) -> Rows:
+            batch = self._feed.batch(shard, epoch, step)
+            tail[-LIMBS:] += receipt_to_limbs(batch.receipt)
+            return Rows(batch.x, batch.y, batch.weights, shard)
+
+        weights = self._weights[round_.version % 2]
+        tail[:-LIMBS] = self._together.gradient(weights, each(read, leaves), round_.version, gradient)
 
     def _train(self, shard: int, course: Course, version: int, weights: Vector, gradient: Vector, tail: Tail) -> None:
         epoch, step = divmod(version, course.steps_per_epoch)

@@ -37,7 +37,7 @@ def test_gradients_belong_to_the_loss_in_any_network(loss, hidden, rows, seed):
     width = 1 if loss in ("binary_cross_entropy", "pinball") else 3
     last = "softplus" if loss == "poisson" else {"dropout": 0}
     layers = [spec for size, activation in hidden for spec in ({"dense": size + 1}, activation)]
-    network = build_network([*layers, {"dense": width}, last], (2, 3))
+    network = build_network([*layers, {"dense": LOSSES[loss].outputs_for(width)}, last], (2, 3))
     x = rng(seed).normal(size=(rows, 2, 3))
     assert check_network(network, LOSSES[loss], x, targets(loss, rows, width), rng(seed)) < 1e-6
 

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.errors import LostError
-from distprop.protocol import messages
+from distprop.protocol import messages, server
 from distprop.protocol.course import TRAIN
+from distprop.protocol.effects import Send
+from distprop.protocol.messages import COORDINATOR
 from tests.protocol.toy import Chance, Course, Job, Round
 
 SCHEDULES, BATCHES = 1000, 10
@@ -129,3 +131,12 @@ def test_the_toy_notices_a_leaf_taken_twice_or_left_out() -> None:
     course = COURSES["plain"]
     other = Course(steps=(4, 4, 4, 3), last=6)
     assert calm(other) != calm(course)
+
+
+def test_the_loss_of_a_worker_that_nobody_knew_is_told_until_it_is_heard() -> None:
+    """Word that it joined was lost, and so was the first word that it is gone: its replacement waits for the second."""
+    known, _ = server.step(server.ServerState(0), messages.Joined(5, 0))
+    gone = messages.Gone(5, 0, "killed")
+    bereaved, _ = server.step(known, gone)
+    _, said = server.step(bereaved, messages.Tick())
+    assert Send(COORDINATOR, gone) in said

@@ -28,9 +28,11 @@ from distprop.runtime.replica import slot_layout
 from distprop.runtime.role import Role
 from distprop.runtime.threads import cores_to_spare
 from distprop.runtime.timeline import Recorder, Spans
-from distprop.runtime.wire.handshake import knock, take
+from distprop.runtime.wire.handshake import take
 from distprop.runtime.wire.lobby import Lobby, listen_here, listen_on
 from distprop.runtime.wire.post import Mail, Post
+from distprop.runtime.wire.reaching import reach
+from distprop.runtime.wire.seal import Credentials
 from distprop.runtime.wire.segment import Segment
 
 TICK = 0.5  # seconds between two words of a silent server
@@ -64,8 +66,10 @@ class ServerProcess:
         address: str,
         patience: float,
         profile: bool = False,
+        credentials: Credentials | None = None,
     ) -> None:
         self._secret, self._me, self._patience = secret, me, patience
+        self._credentials = credentials
         self._layout = slot_layout(blueprint)
         self._post = Post()
         self._segment = Segment.create(f"distprop-weights-{me}", WeightLayout(blueprint.parameters).size)
@@ -83,7 +87,10 @@ class ServerProcess:
         self._ticked = self._sampled = self._reported = 0.0
         tcp, path = listen_on(address), f"\0distprop-{secrets.token_hex(16)}"
         self.door = Door((address, tcp.getsockname()[1]), path)
-        self._lobbies = Lobby(tcp, secret, self._welcome_peer), Lobby(listen_here(path), secret, self._welcome_worker)
+        self._lobbies = (
+            Lobby(tcp, secret, self._welcome_peer, credentials),
+            Lobby(listen_here(path), secret, self._welcome_worker),
+        )
 
     def start(self) -> None:
         """Serve in a thread; the process ends with it."""
@@ -93,8 +100,7 @@ class ServerProcess:
         """Connect to the servers with smaller numbers; those with larger ones connect to us."""
         for number, door in doors.items():
             if number < self._me:
-                sock = socket.create_connection(door.address, timeout=10.0)
-                knock(sock, self._secret, Address("server", self._me))
+                sock = reach(door.address, self._secret, Address("server", self._me), self._credentials)
                 self._welcome_peer(Address("server", number), sock)
 
     def serve(self) -> None:
@@ -178,7 +184,8 @@ class ServerProcess:
         self._reported = time.monotonic()
         if self._reports:
             self._post.send(COORDINATOR, pack(self._reports, self._times))
-            self._reports.clear(), self._times.clear()
+            self._reports.clear()
+            self._times.clear()
 
     def _fail(self, error: Exception) -> None:
         self._post.send(COORDINATOR, messages.Failed(Address("server", self._me), error))
