@@ -40,7 +40,7 @@ class Updater:
 
     def in_one_pass(self, total: Any, weight: float, version: int, factor: float) -> Sums:
         """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the squares."""
-        ats, share = self._ats(version, factor), np.float32(1.0 / weight)
+        ats, share = self._ats(version, factor), _share(weight)
         optimizer, partial, span = self._optimizer, self._partial, self._mine.span
 
         def make(work: Work) -> Rows:
@@ -61,7 +61,7 @@ class Updater:
 
     def reduce(self, total: Any, weight: float, version: int) -> Sums:
         """The first of two passes: sum, mean, and all that the optimizer does before norms; gives the rows of sums."""
-        ats, share = self._ats(version), np.float32(1.0 / weight)
+        ats, share = self._ats(version), _share(weight)
         whole = self._mine.gradient
 
         def make(work: Work) -> Rows:
@@ -122,14 +122,19 @@ class Updater:
         """The factor of each view that this slice has values of: 1 for those without weight decay."""
         trust = self._optimizer.trust
         assert trust is not None, "asked for where layers have factors"
-        found = {}
-        for run in self._mine.runs:
-            blocks = self._arena.view_blocks(run.view)
-            u, w = (global_norm(row[blocks].tolist()) for row in (self._prepared(gathered), gathered[1]))
-            found[run.view] = trust(scale * u, w) if run.group.decay else 1.0
+        rows, found = (self._prepared(gathered), gathered[1]), {}
+        for view, group in {run.view: run.group for run in self._mine.runs}.items():
+            blocks = self._arena.view_blocks(view)
+            u, w = (global_norm(row[blocks].tolist()) for row in rows)
+            found[view] = trust(scale * u, w) if group.decay else 1.0
         return found
 
     def _over(self, version: int, make: Callable[[Work], Rows], rows: int) -> Sums:
         """`make` of all runs, on as many threads as are worth it; the sums of all their blocks, row by row."""
         found = self._threads.map(make, self._mine.work(version), least=RUNS_A_THREAD)
         return np.array([[value for part in found for value in part[row]] for row in range(rows)], np.float64)
+
+
+def _share(weight: float) -> np.float32:
+    """What makes a sum over rows their mean; rows that weigh nothing have no gradient."""
+    return np.float32(1.0 / weight if weight else 0.0)

@@ -113,6 +113,16 @@ def test_clipping_by_value_comes_before_clipping_by_norm() -> None:
     assert global_norm(sums[0]) == pytest.approx(np.linalg.norm(drawn(0)), rel=1e-5), "the norm told is the gradient's"
 
 
+def test_rows_that_weigh_nothing_change_nothing() -> None:
+    optimizer = build_optimizer("sgd", {}, None, 1)
+    buffers = drawn(99), np.full(ARENA.size, np.nan, np.float32)
+    plain = group_views([slot.name for slot in ARENA.slots], {}, ())
+    one = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
+    updater = Updater(one, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
+    norms = updater.in_one_pass(Arrived(0 * drawn(0), np.zeros(3)), 0.0, 0, 1.0)
+    assert buffers[1].tobytes() == buffers[0].tobytes() and not norms.any()
+
+
 @pytest.mark.parametrize("layerwise", [False, True])
 def test_runs_keep_within_groups_and_where_it_counts_within_views(layerwise: bool) -> None:
     groups = group_views([slot.name for slot in ARENA.slots], {"2.*": 0.5}, ())
