@@ -32,7 +32,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "checkpoint": "digest errors files numpy safetensors",
     "model": "version data digest errors nn numpy safetensors",
     # carries the messages and performs the effects
-    "runtime": "checkpoint data errors events nn numerics optim protocol numpy ray",
+    "runtime": "checkpoint data errors events nn numerics optim protocol cryptography numpy ray",
     # listens: it never meets what runs
     "tracking": "errors events flavor mlflow matplotlib",
     "flavor": "version data model tracking numpy pandas mlflow",
@@ -50,6 +50,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
 ONLY_IN = {  # package of others: the files that may import it
     "ray": ("runtime/ray/",),
     "mlflow": ("tracking/", "flavor.py"),
+    "cryptography": ("runtime/wire/certificate.py",),
     "threadpoolctl": ("numerics/",),
     "pydantic": ("config/",),
     "click": ("cli/",),

@@ -20,6 +20,7 @@ EXPANDED = (
     ("checkpoint", "dir"),
     ("tracking",),
     ("cluster", "address"),
+    ("wire", "tls"),
 )
 """The keys whose texts are expanded when they are used. Everywhere else `${` is an error."""
 

@@ -232,6 +232,28 @@ class Cluster(Strict):
         return replicas
 
 
+class Tls(Strict):
+    """A certificate of your own, as PEM files at the same paths on all hosts."""
+
+    certificate: str = Field(description="what every process shows", examples=["/etc/distprop/job.pem"])
+    key: str = Field(description="its private key, without a passphrase", examples=["/etc/distprop/job.key"])
+    authority: str | None = Field(
+        default=None, description="who must have signed it; null: the certificate itself", examples=["/etc/ca.pem"]
+    )
+
+
+class Wire(Strict):
+    """How hosts talk to each other. Nothing here may change the numbers."""
+
+    tls: Annotated[Annotated[bool, Tag("<true or false>")] | Annotated[Tls, Tag("<mapping>")], Discriminator(form)] = (
+        Field(
+            default=False,
+            description="encrypt connections between hosts: true (with a certificate made for the job), or PEM files",
+            examples=[True, {"certificate": "/etc/distprop/job.pem", "key": "/etc/distprop/job.key"}],
+        )
+    )
+
+
 class Numerics(Strict):
     """What the arithmetic is done with; part of what fixes the numbers."""
 

@@ -1,14 +1,19 @@
 """Opens what a placement asks for: a connection to Ray, or none, and the job's processes."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from distprop.config import expand
+from distprop.config.sections import Tls
 from distprop.data.survey import SurveyMap
 from distprop.numerics.kernel import environment
 from distprop.runtime.inline import InlineCluster
 from distprop.runtime.session import Cluster
 from distprop.training.assembling import Assembly
 from distprop.training.placing import Placement, available_cpus, require
+
+if TYPE_CHECKING:
+    from distprop.runtime.wire.seal import Credentials
 
 
 def connect(placement: Placement) -> Any:
@@ -52,5 +57,17 @@ def open_cluster(
     from distprop.runtime.ray.cluster import RayCluster
 
     patience = assembly.job.cluster.patience_seconds
-    cluster = RayCluster(connection, assembly.blueprint, folder, kernel, patience, profile)
+    credentials = _credentials(assembly.job.wire.tls)
+    cluster = RayCluster(connection, assembly.blueprint, folder, kernel, patience, profile, credentials)
     return cluster.start(placement.workers, placement.servers)
+
+
+def _credentials(tls: bool | Tls) -> "Credentials | None":
+    """What connections between hosts are sealed with: nothing, a certificate of the job's own, or the user's."""
+    from distprop.runtime.wire.certificate import new_credentials
+    from distprop.runtime.wire.seal import Credentials
+
+    if isinstance(tls, Tls):
+        certificate = expand(tls.certificate)
+        return Credentials(certificate, expand(tls.key), expand(tls.authority) if tls.authority else certificate)
+    return new_credentials() if tls else None

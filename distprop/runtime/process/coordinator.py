@@ -1,6 +1,5 @@
 """The coordinator's process: connections to all servers, and the session that is conducted over them."""
 
-import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,8 +15,9 @@ from distprop.runtime.process.server import Door
 from distprop.runtime.role import Role
 from distprop.runtime.session import Session
 from distprop.runtime.timeline import Spans
-from distprop.runtime.wire.handshake import knock
 from distprop.runtime.wire.post import Mail, Post
+from distprop.runtime.wire.reaching import reach
+from distprop.runtime.wire.seal import Credentials
 
 TICK = 0.5  # seconds
 STUCK = 900.0
@@ -27,14 +27,19 @@ STUCK = 900.0
 class CoordinatorProcess:
     """Conducts sessions over the servers behind `doors`. `watch` is called with every tick, and may raise."""
 
-    def __init__(self, doors: Mapping[int, Door], secret: bytes, patience: float, watch: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        doors: Mapping[int, Door],
+        secret: bytes,
+        patience: float,
+        watch: Callable[[], None],
+        credentials: Credentials | None = None,
+    ) -> None:
         self._post, self._patience, self._watch = Post(), patience, watch
         self._interrupt = False
         self._heard = dict.fromkeys(doors, time.monotonic())
         for number, door in doors.items():
-            sock = socket.create_connection(door.address, timeout=10.0)
-            knock(sock, secret, COORDINATOR)
-            self._post.connect(Address("server", number), sock)
+            self._post.connect(Address("server", number), reach(door.address, secret, COORDINATOR, credentials))
 
     def run(self, session: Session, workers: int) -> Finish:
         """Conduct a session to its end. Raises LostError where a server is gone or nothing moves any more."""

@@ -12,6 +12,7 @@ from distprop.numerics.verify import verify_kernel
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.process.server import Door, ServerProcess
 from distprop.runtime.process.worker import WorkerProcess
+from distprop.runtime.wire.seal import Credentials
 
 
 class Started(NamedTuple):
@@ -25,11 +26,18 @@ class Server:
     """A server of one host."""
 
     def __init__(
-        self, me: int, blueprint: Blueprint, folder: str, secret: bytes, patience: float, profile: bool
+        self,
+        me: int,
+        blueprint: Blueprint,
+        folder: str,
+        secret: bytes,
+        patience: float,
+        profile: bool,
+        credentials: Credentials | None,
     ) -> None:
         verify_kernel(os.environ[MARK])
         address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        self._process = ServerProcess(me, blueprint, folder, secret, address, patience, profile)
+        self._process = ServerProcess(me, blueprint, folder, secret, address, patience, profile, credentials)
 
     def start(self) -> tuple[Started, Door]:
         """Serve; where to reach it."""

@@ -16,6 +16,7 @@ from distprop.runtime.process.server import Door, Kill
 from distprop.runtime.ray.actors import ServerActor, Started, WorkerActor
 from distprop.runtime.ray.connecting import Connection, own_error
 from distprop.runtime.session import Session
+from distprop.runtime.wire.seal import Credentials
 
 START = 120.0  # seconds for a process to start
 MOST_FAILURES = 5  # replacements in a row that may die before the job is given up
@@ -32,11 +33,12 @@ class RayCluster:
         kernel: str,
         patience: float,
         profile: bool = False,
+        credentials: Credentials | None = None,
     ) -> None:
         self._connection, self._nodes = connection, connection.nodes
         self._blueprint = ray.put(blueprint)
         self._folder, self._patience, self._profile = folder, patience, profile
-        self._secret = secrets.token_bytes(32)
+        self._secret, self._credentials = secrets.token_bytes(32), credentials
         self._environment = {"env_vars": environment(kernel)}
         self._canary = canary()
         self._wanted = 0
@@ -80,7 +82,8 @@ class RayCluster:
             self._require_canary(started, f"server {me}")
             self._doors[me] = door
         self._get([one.reach.remote(self._doors) for one in self._servers])
-        self._coordinator = CoordinatorProcess(self._doors, self._secret, self._patience, self._watch)
+        how = self._secret, self._patience, self._watch, self._credentials
+        self._coordinator = CoordinatorProcess(self._doors, *how)
         for me, started in enumerate(self._get([one.examine.remote() for one in self._workers.values()])):
             self._require_canary(started, f"worker {me}")
         self._get([self._join(me) for me in self._workers])
@@ -90,7 +93,8 @@ class RayCluster:
 
     def _new_server(self, me: int) -> Any:
         options = ServerActor.options(num_cpus=0, runtime_env=self._environment, scheduling_strategy=self._on(me))
-        return options.remote(me, self._blueprint, self._folder, self._secret, self._patience, self._profile)
+        how = self._folder, self._secret, self._patience, self._profile, self._credentials
+        return options.remote(me, self._blueprint, *how)
 
     def _new_worker(self, me: int, home: int) -> Any:
         options = WorkerActor.options(num_cpus=1, runtime_env=self._environment, scheduling_strategy=self._on(home))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from distprop.errors import DistpropError
 from distprop.protocol.messages import Address
 from distprop.runtime.wire.handshake import admit
+from distprop.runtime.wire.seal import Credentials, context_of, seal_host
 
 Welcome = Callable[[Address, socket.socket], None]
 
@@ -17,9 +18,13 @@ _log = logging.getLogger("distprop")
 class Lobby:
     """Listens in a thread of its own; `welcome` is called there with every peer that was let in."""
 
-    def __init__(self, listener: socket.socket, secret: bytes, welcome: Welcome) -> None:
+    def __init__(
+        self, listener: socket.socket, secret: bytes, welcome: Welcome, credentials: Credentials | None = None
+    ) -> None:
         self._listener, self._secret, self._welcome = listener, secret, welcome
-        self.refused = 0
+        self._credentials, self.refused = credentials, 0
+        if credentials:
+            context_of(credentials, host=True)  # what is wrong with them is to be said here, not to each guest
         threading.Thread(target=self._listen, name="lobby", daemon=True).start()
 
     def _listen(self) -> None:
@@ -32,6 +37,7 @@ class Lobby:
 
     def _greet(self, sock: socket.socket) -> None:
         try:
+            sock = seal_host(sock, self._credentials) if self._credentials else sock
             self._welcome(admit(sock, self._secret), sock)
         except (DistpropError, OSError, ValueError) as error:
             self.refused += 1
