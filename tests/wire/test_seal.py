@@ -96,6 +96,15 @@ def _echo(post: Post, count: int) -> None:
         hear(post, lambda _: True)
 
 
+def test_what_tls_has_decrypted_already_is_heard_though_the_socket_is_silent(post: Post) -> None:
+    """The second message ends in the middle of a record, with the room full and nothing more to come."""
+    with closing(Post()) as guest, host(MINE, post) as (door, _):
+        guest.connect(THEM, reach(door, SECRET, US, MINE))
+        letters = [b"x" * 40_000, b"y" * 30_000]
+        guest.send(THEM, *letters)
+        assert hear(post, lambda heard: len(heard) == 2) == letters
+
+
 def test_what_travels_cannot_be_read(post: Post) -> None:
     seen: list[bytes] = []
     with closing(Post()) as guest, host(MINE, post) as (door, _), _tapped(door, seen) as tap:

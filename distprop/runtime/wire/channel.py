@@ -1,6 +1,7 @@
 """A channel: messages over one connected socket, never waiting."""
 
 import socket
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -15,6 +16,11 @@ LIMIT = 2**36
 BATCH = 64  # buffers handed to the kernel at once
 
 
+def _nothing() -> int:
+    """Bytes that a plain socket keeps to itself."""
+    return 0
+
+
 class Channel:
     """Both ends of a connection have one. Not thread-safe."""
 
@@ -23,6 +29,7 @@ class Channel:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._hidden = sock.pending if isinstance(sock, ssl.SSLSocket) else _nothing  # deciphered: it does not ring
         self._out: deque[memoryview] = deque()
         self.sent = self.received = 0  # bytes
 
@@ -75,7 +82,7 @@ class Channel:
     def receive(self) -> list[Any]:
         """The messages that have arrived. Raises EOFError at the end, FrameError, or OSError."""
         arrived: list[Any] = []
-        while not arrived:
+        while not arrived or self._hidden():
             space = self._intake.space()
             try:
                 count = self._socket.recv_into(space)
@@ -84,7 +91,7 @@ class Channel:
             if not count:
                 raise EOFError
             self.received += count
-            arrived = self._intake.took(count)
+            arrived += self._intake.took(count)
             if count < len(space):
                 break
         return arrived  # whatever else is there rings again
