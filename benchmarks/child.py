@@ -22,16 +22,22 @@ Work = Callable[..., None]
 
 
 class Child:
-    """A running child. `fds` are descriptors that it inherits, under the same numbers."""
+    """A running child. `fds` are descriptors that it inherits, under the same numbers; `prefix` starts its command."""
 
     def __init__(
-        self, work: Work, *arguments: Any, settings: Mapping[str, str], fds: Sequence[int] = (), patience: float = 600.0
+        self,
+        work: Work,
+        *arguments: Any,
+        settings: Mapping[str, str],
+        fds: Sequence[int] = (),
+        prefix: Sequence[str] = (),
+        patience: float = 600.0,
     ) -> None:
         ours, theirs = socketpair()
         self._patience, self._name = patience, work.__name__
         kept = {key: value for key, value in os.environ.items() if key not in OURS}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.child", str(theirs.fileno())],
+            [*prefix, sys.executable, "-m", "benchmarks.child", str(theirs.fileno())],
             env={**kept, **settings},
             pass_fds=(theirs.fileno(), *fds),
             cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),

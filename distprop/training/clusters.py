@@ -63,11 +63,16 @@ def open_cluster(
 
 
 def _credentials(tls: bool | Tls) -> "Credentials | None":
-    """What connections between hosts are sealed with: nothing, a certificate of the job's own, or the user's."""
+    """What connections between hosts are sealed with: nothing, a certificate of the job's own, or the user's.
+
+    Raises UserError where they cannot be used here, before any process is started.
+    """
     from distprop.runtime.wire.certificate import new_credentials
-    from distprop.runtime.wire.seal import Credentials
+    from distprop.runtime.wire.seal import Credentials, context_of
 
     if isinstance(tls, Tls):
         certificate = expand(tls.certificate)
-        return Credentials(certificate, expand(tls.key), expand(tls.authority) if tls.authority else certificate)
+        given = Credentials(certificate, expand(tls.key), expand(tls.authority) if tls.authority else certificate)
+        context_of(given, host=False)
+        return given
     return new_credentials() if tls else None

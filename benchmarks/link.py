@@ -1,0 +1,73 @@
+"""Two hosts on one machine: network namespaces, and a link between them that carries so much and no more."""
+
+import os
+import secrets
+import shutil
+import subprocess
+from types import TracebackType
+
+BURST = "32kb"  # what the link's bucket lets pass at once: little beside the smallest push
+WAITING = "50ms"  # longest stay in the link's queue
+
+
+def missing() -> str:
+    """Why a link cannot be made here; empty where it can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if absent := [command for command in ("ip", "tc") if shutil.which(command) is None]:
+        return f"the command {absent[0]} (iproute2) is missing"
+    try:
+        with Link(1.0):
+            return ""
+    except subprocess.CalledProcessError as error:
+        return f"a shaped link cannot be made here: {error.stderr.decode().strip()}"
+
+
+class Link:
+    """Two hosts; `prefix` and `address` of each. Both directions carry `gigabits` a second."""
+
+    def __init__(self, gigabits: float) -> None:
+        tag = secrets.token_hex(2)
+        self._hosts, self._net = (f"dpb{tag}a", f"dpb{tag}b"), f"10.79.{secrets.randbelow(200) + 20}"
+        self._rate = f"{gigabits * 1000:.0f}mbit"
+
+    def prefix(self, host: int) -> list[str]:
+        """The words before a command that is to run on a host."""
+        return ["ip", "netns", "exec", self._hosts[host]]
+
+    def address(self, host: int) -> str:
+        """The IP address of a host."""
+        return f"{self._net}.{host + 1}"
+
+    def __enter__(self) -> "Link":
+        try:
+            self._make()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+
+    def _make(self) -> None:
+        for name in self._hosts:
+            _run("ip", "netns", "add", name)
+        near, far = self._hosts
+        _run("ip", "-n", near, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", far)
+        for host, name in enumerate(self._hosts):
+            _run("ip", "-n", name, "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
+            _run("ip", "-n", name, "link", "set", "eth0", "up")
+            _run("ip", "-n", name, "link", "set", "lo", "up")
+            shape = ("tbf", "rate", self._rate, "burst", BURST, "latency", WAITING)
+            _run("tc", "-n", name, "qdisc", "add", "dev", "eth0", "root", *shape)
+
+    def _remove(self) -> None:
+        for name in self._hosts:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)
