@@ -40,6 +40,11 @@ class Resident:
     test_plan: None = None
     digest: str = "resident"
 
+    @property
+    def splits(self) -> dict[str, Any]:
+        """There is nothing to evaluate on."""
+        return {}
+
     @cached_property
     def train_plan(self) -> DataPlan:
         """So many rows that no epoch ends."""
