@@ -1,6 +1,7 @@
 """Frames carry any message and any arrays; what is no frame is refused."""
 
 import marshal
+import select
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -120,3 +121,50 @@ def test_sums_that_do_not_lie_in_a_workers_slot_are_told_at_length() -> None:
 def test_a_terse_frame_that_says_nothing_is_refused(content: bytes) -> None:
     with pytest.raises(FrameError):
         decode(0, memoryview(content))
+
+
+def test_memory_of_a_large_message_is_used_again_when_nobody_looks_at_it() -> None:
+    ours, theirs = socket.socketpair()
+    sender, receiver = Channel(ours), Channel(theirs)
+    first = _carry(sender, receiver, 1)
+    place, view = first.ctypes.data, first[5:]
+    del first
+    second = _carry(sender, receiver, 2)
+    assert view[0] == 1
+    assert second.ctypes.data != place
+    place = second.ctypes.data
+    del second
+    assert _carry(sender, receiver, 3).ctypes.data == place
+    sender.close(), receiver.close()
+
+
+def _carry(sender: Channel, receiver: Channel, value: int) -> Any:
+    sender.send(encode(Letter("large", [np.full(1_000_000, value, np.int32)])))
+    got: list[Any] = []
+    while not got:
+        sender.flush()
+        got += receiver.receive()
+    array = got[0].arrays[0]
+    assert (array == value).all()
+    return array
+
+
+def test_small_messages_behind_a_large_one_ring() -> None:
+    """While much is to come a channel sleeps longer; not afterwards."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ours = socket.create_connection(listener.getsockname())
+    theirs, _ = listener.accept()
+    sender, receiver = Channel(ours), Channel(theirs)
+    letters = [Letter("a", []), Letter("b", [np.zeros(3_000_000, np.int32)]), Letter("c", []), Letter("d", [])]
+    for letter in letters[:3]:
+        sender.send(encode(letter))
+    heard: list[str] = []
+    while len(heard) < len(letters):
+        sender.flush()
+        ready, _, _ = select.select([receiver], [], [], 0 if sender.pending else 10)
+        assert ready or sender.pending, f"only {heard} rang"
+        heard += [letter.text for letter in receiver.receive()]
+        if len(heard) == 3:
+            sender.send(encode(letters[3]))
+    assert heard == ["a", "b", "c", "d"]
+    sender.close(), receiver.close(), listener.close()

@@ -14,6 +14,8 @@ LIMIT = 2**36
 """Bytes of the largest frame."""
 
 BATCH = 64  # buffers handed to the kernel at once
+LARGE, PORTION = 1 << 21, 1 << 19
+"""Bytes to come from which on it takes a portion of them to wake us."""
 
 
 def _nothing() -> int:
@@ -27,7 +29,9 @@ class Channel:
     def __init__(self, sock: socket.socket, limit: int = LIMIT) -> None:
         self._socket, self._intake = sock, Intake(limit)
         sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
+        self._rings_at = 1  # bytes
+        self._remote = sock.family != socket.AF_UNIX
+        if self._remote:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._hidden = sock.pending if isinstance(sock, ssl.SSLSocket) else _nothing  # deciphered: it does not ring
         self._out: deque[memoryview] = deque()
@@ -94,7 +98,14 @@ class Channel:
             arrived += self._intake.took(count)
             if count < len(space):
                 break
+        self._ring_at(PORTION if self._intake.missing > LARGE else 1)
         return arrived  # whatever else is there rings again
+
+    def _ring_at(self, count: int) -> None:
+        """Be woken when so many bytes are there, or the end."""
+        if count != self._rings_at and self._remote:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            self._rings_at = count
 
     def close(self) -> None:
         """Close the socket."""

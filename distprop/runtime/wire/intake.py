@@ -1,8 +1,10 @@
 """Frames out of a stream of bytes: small ones by way of one room, large ones straight into memory of their own."""
 
+import sys
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distprop.runtime.wire.frames import HEAD, decode, read_head
 
@@ -17,6 +19,12 @@ class Intake:
         self._room, self._filled = memoryview(bytearray(ROOM)), 0
         self._body: memoryview | None = None  # of a large frame that is arriving
         self._parts = self._missing = 0
+        self._kept = np.empty(0, np.uint8)
+
+    @property
+    def missing(self) -> int:
+        """Bytes of a large frame that are still to come."""
+        return self._missing
 
     def space(self) -> memoryview:
         """Where the next bytes are to be put."""
@@ -53,6 +61,12 @@ class Intake:
         """Give a frame that the room cannot hold memory of its own, uninitialized: every byte will be written."""
         if total > ROOM - HEAD.size:
             there = self._filled - start
-            self._body = np.empty(total, np.uint8).data
+            self._body = self._memory(total).data
             self._body[:there] = self._room[start : self._filled]
             self._missing, self._filled = total - there, 0
+
+    def _memory(self, total: int) -> NDArray[np.uint8]:
+        """That of the large frame before, where nobody looks at it any more: new pages cost more than what is read."""
+        if len(self._kept) != total or sys.getrefcount(self._kept) > 2:  # ours, and the argument
+            self._kept = np.empty(total, np.uint8)
+        return self._kept
