@@ -101,6 +101,26 @@ class Evaluated(Event):
 
 
 @dataclass(frozen=True)
+class Diagnosed(Event):
+    """What was seen in single layers, at the update that made `version` or at its evaluation; in the layers' order."""
+
+    version: int
+    figures: Metrics  # "gradient_norm/0.dense", "update_ratio/0.dense", "dead/1.relu", "saturated/1.tanh", "noise_scale"
+    noise: tuple[float, float] | None = None  # of this step: variance of rows' gradients, square of the true one
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something goes wrong in a layer; said once for each layer and kind."""
+
+    version: int
+    kind: str  # "vanishing", "exploding", "dead", "saturated"
+    layer: str
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True)
 class WorkerJoined(Event):
     """A worker takes part from the next step boundary on."""
 

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from distprop.config.named import Optimizer, Spec
 from distprop.config.recipe import flatten, recipe_hash, recipe_of
-from distprop.config.sections import Checkpoint, Cluster, Data, Fault, Numerics, Tracking, Train, Wire
+from distprop.config.sections import Checkpoint, Cluster, Data, Diagnostics, Fault, Numerics, Tracking, Train, Wire
 from distprop.config.strict import Strict, form, problem
 
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -45,6 +45,7 @@ class Job(Strict):
     cluster: Cluster = Cluster()
     wire: Wire = Wire()
     numerics: Numerics = Numerics()
+    diagnostics: Diagnostics = Diagnostics()
     faults: Annotated[tuple[Fault, ...], Field(strict=False)] = Field(
         default=(), description="faults to rehearse", examples=[[{"kill": "worker", "index": 1, "step": 40}]]
     )

@@ -254,6 +254,17 @@ class Wire(Strict):
     )
 
 
+class Diagnostics(Strict):
+    """How closely layers are looked at. Changes no number of the training."""
+
+    enabled: bool = Field(default=True, description="false: no figures of single layers, no warnings", examples=[True])
+    every: IntervalField | None = Field(
+        default=None,
+        description="when gradients and updates of layers are measured; null: about 50 times in a job",
+        examples=["100 steps", "1 epoch"],
+    )
+
+
 class Numerics(Strict):
     """What the arithmetic is done with; part of what fixes the numbers."""
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from distprop.errors import ShapeError
+from distprop.nn.arena import Block
 from distprop.nn.arrays import Array
 from distprop.nn.counts import Counts, Table
 from distprop.nn.layer import Place
 from distprop.nn.loss import Loss
 from distprop.nn.metric import Metric
 from distprop.nn.network import Network, Pass
-from distprop.nn.tail import Tail, TailLayout
+from distprop.nn.tail import SQUARES, WEIGHT, Tail, TailLayout
 from distprop.nn.workspace import Workspace
 
 
@@ -45,12 +46,21 @@ class LeafComputer:
         return self.layout.evaluation_width
 
     def gradient(
-        self, flat: Array, x: Array, y: Array, weights: Array | None, step: int, shard: int, out: Array
+        self,
+        flat: Array,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        step: int,
+        shard: int,
+        out: Array,
+        squares: bool = False,
     ) -> Tail:
         """Write the gradient of the sum of the rows' losses into out (P,) and return the tail (tail_width,).
 
         flat (P,): weights, only read.  x (N, *input_shape), y: targets of N rows, weights (N,) or None: ones.
-        out: every value is written, none is read. step, shard: what dropout is keyed by. Raises ShapeError.
+        out: every value is written, none is read. step, shard: what dropout is keyed by. squares: whether the tail has
+        the gradient's. Raises ShapeError.
         """
         run = Pass(self.workspace, training=True, place=Place(self.seed, step, shard))
         tail = np.empty(self.tail_width)
@@ -58,6 +68,8 @@ class LeafComputer:
             outputs, backward = self.network.forward(flat, x, run)
             dout = self._loss_into(tail, outputs, y, weights)
             backward(dout, out)
+            if squares and tail[WEIGHT]:
+                tail[SQUARES] = square_length(out, self.network.arena.blocks) / tail[WEIGHT]
         return tail
 
     def evaluate(
@@ -80,6 +92,12 @@ class LeafComputer:
         value = self.loss.value_and_gradient(outputs, y, weights, dout)
         self.layout.write(tail, value, (self.loss.predicted(outputs), y, weights))
         return dout
+
+
+def square_length(vector: Array, blocks: Sequence[Block]) -> float:
+    """The square of the length of a vector (P,): products of blocks with themselves, added in float64."""
+    parts = (vector[block.start : block.stop] for block in blocks)
+    return float(np.add.reduce(np.array([np.dot(part, part) for part in parts], np.float64)))
 
 
 def require_outputs(network: Network, loss: Loss, classes: int | None = None) -> None:

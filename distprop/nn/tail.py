@@ -13,13 +13,14 @@ from distprop.nn.metric import Metric
 from distprop.nn.scored import Scored
 
 Tail = NDArray[np.float64]
-LOSS, WEIGHT, ROWS, SUMS = 0, 1, 2, 3  # where things are; metric sums start at SUMS, counts follow
+LOSS, WEIGHT, ROWS, SQUARES, SUMS = 0, 1, 2, 3, 4  # where things are; metric sums start at SUMS, counts follow
 
 
 @dataclass(frozen=True)
 class TailLayout:
-    """Where things are in a tail: float64 [loss, weight, rows, *metric sums], and in evaluations behind them *counts.
+    """Where things are in a tail: float64 [loss, weight, rows, squares, *metric sums], and in evaluations *counts.
 
+    squares: of leaves of which it was asked, the square of the gradient's length, over the weight; else 0.
     outputs: how many values are predicted of a row. Tails are added value by value. Where a metric needs all rows at
     once, an evaluation's tail has room for each row of the split behind its counts: a leaf writes its own rows in
     their places and leaves zeros elsewhere, so that adding tails gathers them exactly.
@@ -76,7 +77,7 @@ class TailLayout:
         """Write all sums of a batch (outputs, targets, weights) into tail (width,) or (evaluation_width,)."""
         outputs, _, weights = batch
         rows = len(outputs)
-        tail[LOSS], tail[ROWS] = loss, rows
+        tail[LOSS], tail[ROWS], tail[SQUARES] = loss, rows, 0.0
         tail[WEIGHT] = rows if weights is None else np.sum(weights, dtype=np.float64)
         for metric, span in zip(self.metrics, self.spans, strict=True):
             tail[span] = metric.sums(*batch)

@@ -35,6 +35,7 @@ class Course:
     held_out: tuple[bool, ...] = ()
     evaluate_every: int = 0  # versions; 0: at the last version only
     save_every: int = 0  # versions; 0: at the last version only
+    diagnose_every: int = 0  # versions; 0: never
     clips: bool = False  # updates wait for the norms of all slices
     keeps: bool = True  # whether checkpoints are written at all
     split: str = "valid"  # what is evaluated on
@@ -77,6 +78,10 @@ class Course:
     def saves(self, version: int) -> bool:
         """Whether a checkpoint is written at version, whatever the verdict."""
         return self.keeps and self._due(version, self.save_every)
+
+    def diagnoses(self, version: int) -> bool:
+        """Whether the update that makes version + 1 is looked at layer by layer."""
+        return self.diagnose_every > 0 and self._due(version + 1, self.diagnose_every)
 
     def uneventful_until(self, version: int, halt: int | None = None) -> int:
         """The first version after `version` at which something may be due beside a step of all its shards."""

@@ -12,10 +12,10 @@ from distprop.data.receipt import LIMBS, MODULUS, limbs_to_receipt
 from distprop.errors import DivergedError, TrainingError
 from distprop.nn.reliability import curves_of
 from distprop.nn.tail import ROWS, Tail
-from distprop.optim.norms import global_norm
 from distprop.protocol import effects, messages
 from distprop.protocol.course import Course
 from distprop.protocol.effects import Send
+from distprop.runtime import examining
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.judge import Criteria, Opinion, best_version, judge
 from distprop.runtime.timeline import Timeline
@@ -73,6 +73,7 @@ class Desk:
         self._cursors: dict[int, Cursor] = {}
         self._last_time = self.clock()
         self._begun = len(self.history), self.factor
+        self._sums: Mapping[int, Any] = {}  # of the step before
 
     def pack(self, send: Send) -> Send:
         """The coordinator sends plain values."""
@@ -108,7 +109,10 @@ class Desk:
         seconds, self._last_time = now - self._last_time, now
         self.seconds += seconds if self.steps > 1 else 0.0  # the first step waits for processes to start
         self.emit(events.StepEnded(now, version, epoch, figures, rows, seconds, seconds * self.waiting))
-        self._require_finite(version)
+        if self.course.diagnoses(gathered.round.version):
+            self.emit(self._diagnosed(now, gathered))
+        self._require_finite(gathered)
+        self._sums = gathered.sums
         receipt = (self.cursor.receipt + limbs_to_receipt(tail[-LIMBS:])) % MODULUS
         self.cursor = Cursor(receipt, self.cursor.rows + rows)
         if version % self.course.steps_per_epoch == 0:
@@ -118,16 +122,35 @@ class Desk:
     def _training_metrics(self, gathered: messages.Gathered) -> dict[str, float]:
         found = {f"train/{name}": value for name, value in self._layout.read(gathered.tail[:-LIMBS]).items()}
         version = gathered.round.version
-        norm = global_norm(value for piece in sorted(gathered.sums) for value in gathered.sums[piece].tolist())
         rate = self.blueprint.optimizer.rate(version) * self.factor
-        return {**found, "learning_rate": rate, "gradient_norm": norm}
+        return {**found, "learning_rate": rate, "gradient_norm": examining.length(gathered.sums)}
 
-    def _require_finite(self, version: int) -> None:
-        loss = self.metrics["train/loss"]
+    def _diagnosed(self, now: float, gathered: messages.Gathered) -> events.Diagnosed:
+        """The step, layer by layer."""
+        version, rows = gathered.round.version, examining.gathered(gathered.sums)
+        arena, groups = self.blueprint.network.arena, self.blueprint.groups
+        figures = {f"gradient_norm/{name}": norm for name, norm in self._lengths(gathered.sums).items()}
+        if not self.blueprint.optimizer.at(version).holds:
+            moved = examining.ratios(arena, groups, rows)
+            figures |= {f"update_ratio/{name}": ratio for name, ratio in moved.items()}
+        whole = not any(group.frozen for group in groups)  # a frozen layer's part of the mean is not told
+        leaves, square = len(self.course.present(gathered.round)), self.metrics["gradient_norm"] ** 2
+        noise = examining.noise(gathered.tail, leaves, square) if whole else None
+        return events.Diagnosed(now, version + 1, figures, (noise.variance, noise.square) if noise else None)
+
+    def _lengths(self, sums: Mapping[int, Any]) -> dict[str, float]:
+        """The gradient's length in each layer."""
+        if not sums:
+            return {}
+        return examining.lengths(self.blueprint.network.arena, self.blueprint.groups, examining.gathered(sums)[0])
+
+    def _require_finite(self, gathered: messages.Gathered) -> None:
+        loss, step = self.metrics["train/loss"], gathered.round.version
         if not np.isfinite(loss):
+            culprit = examining.broken(step, self._lengths(gathered.sums), self._lengths(self._sums))
             raise DivergedError(
-                f"the loss became {loss} in step {version - 1}",
-                "the learning rate is too high for this model and data, or the data has extreme values",
+                f"the loss became {loss} in step {step}",
+                f"{culprit}; the learning rate is too high for this model and data, or the data has extreme values",
                 "lower the learning rate, set `optimizer.clip_norm: 1.0`, or standardize the features",
             )
 

@@ -2,6 +2,8 @@
 
 The sums that servers exchange between the two are float64 (rows, blocks): squares of the mean gradient; then, for
 optimizers with a rate for each layer, of the weights; then, where it is no longer the gradient, of what became of it.
+What the coordinator is told are the squares of the mean gradient; and of an update that is looked at closely, behind
+them those of the weights before it, and of what it has added to them.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,8 +40,8 @@ class Updater:
         self._partial, self._threads = sums, threads
         self._rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
 
-    def in_one_pass(self, total: Any, weight: float, version: int, factor: float) -> Sums:
-        """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the squares."""
+    def in_one_pass(self, total: Any, weight: float, version: int, factor: float, closely: bool = False) -> Sums:
+        """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the rows told."""
         ats, share = self._ats(version, factor), _share(weight)
         optimizer, partial, span = self._optimizer, self._partial, self._mine.span
 
@@ -47,17 +49,16 @@ class Updater:
             run, group = work.run, work.run.group
             values = Values(partial.scratch.at(0, work.weights.size), *work[1:])
             if group.frozen:
-                return self._frozen(run, values)
+                return self._frozen(run, values, closely)
             at = ats[group]
             with np.errstate(all="ignore"):  # what is not finite is seen in the loss
                 partial.mean(total, share, span, run.span, values.u)
                 squares = square_sums(values.u, run.blocks)
                 optimizer.prepare(values, at)
                 optimizer.finish(values, at)
-            return (squares,)
+                return (squares, *(_change(run, values) if closely else ()))
 
-        squares: Sums = self._over(version, make, 1)[0]
-        return squares
+        return self._over(version, make, 3 if closely else 1)
 
     def reduce(self, total: Any, weight: float, version: int) -> Sums:
         """The first of two passes: sum, mean, and all that the optimizer does before norms; gives the rows of sums."""
@@ -78,8 +79,11 @@ class Updater:
 
         return self._over(version, make, self._rows)
 
-    def finish(self, sums: Mapping[int, Sums], version: int, factor: float) -> None:
-        """The second: make version + 1 from what `reduce` left, with the rows of sums of all slices."""
+    def finish(self, sums: Mapping[int, Sums], version: int, factor: float, closely: bool = False) -> Sums:
+        """The second: make version + 1 from what `reduce` left, with the rows of sums of all slices.
+
+        Gives the rows that are told behind the first, if any.
+        """
         ats, gathered = self._ats(version, factor), np.concatenate([sums[piece] for piece in sorted(sums)], axis=1)
         scale = np.float32(clip_scale(global_norm(self._prepared(gathered).tolist()), self._optimizer.clip_norm))
         trusts = self._trusts(gathered, float(scale)) if self._optimizer.trust is not None else {}
@@ -88,23 +92,24 @@ class Updater:
         def make(work: Work) -> Rows:
             run, values = work.run, self._values(work, whole)
             if run.group.frozen:
-                return self._frozen(run, values)
+                return self._frozen(run, values, closely)[1:]
             at = replace(ats[run.group], trust=trusts[run.view]) if trusts else ats[run.group]
             with np.errstate(all="ignore"):
                 if scale != 1.0:
                     np.multiply(values.u, scale, out=values.u)
                 self._optimizer.finish(values, at)
-            return ()
+                return _change(run, values) if closely else ()
 
-        self._over(version, make, 0)
+        return self._over(version, make, 2 if closely else 0)
 
     def _values(self, work: Work, whole: Vector) -> Values:
         return Values(whole[work.run.span], *work[1:])
 
-    def _frozen(self, run: Run, values: Values) -> Rows:
+    def _frozen(self, run: Run, values: Values, closely: bool) -> Rows:
         """The same weights again; a gradient that changes nothing is none."""
         self._optimizer.freeze(values)
-        return ([0.0] * len(run.blocks),)
+        nothing = [0.0] * len(run.blocks)
+        return (nothing, square_sums(values.w, run.blocks), nothing) if closely else (nothing,)
 
     def _ats(self, version: int, factor: float = 1.0) -> dict[Group, Moment]:
         return {group: self._optimizer.at(version, factor, group) for group in self._groups}
@@ -132,7 +137,14 @@ class Updater:
     def _over(self, version: int, make: Callable[[Work], Rows], rows: int) -> Sums:
         """`make` of all runs, on as many threads as are worth it; the sums of all their blocks, row by row."""
         found = self._threads.map(make, self._mine.work(version), least=RUNS_A_THREAD)
-        return np.array([[value for part in found for value in part[row]] for row in range(rows)], np.float64)
+        listed = [[value for part in found for value in part[row]] for row in range(rows)]
+        return np.array(listed, np.float64)
+
+
+def _change(run: Run, values: Values) -> Rows:
+    """Squares of the weights before an update that is done, and of what it has added to them. u is used up."""
+    np.subtract(values.scratch, values.w, out=values.u)
+    return square_sums(values.w, run.blocks), square_sums(values.u, run.blocks)
 
 
 def _share(weight: float) -> np.float32:

@@ -22,6 +22,10 @@ MOST_GATHERED = 2_000_000
 """Values of rows that an evaluation gathers at most: 16 MB for each partial sum, and for each message with one."""
 
 
+LOOKS = 50
+"""How often single layers are looked at in a job that does not say."""
+
+
 @dataclass(frozen=True)
 class Assembly:
     """A job that was checked against its data, ready to run anywhere."""
@@ -132,12 +136,15 @@ def make_course(job: Job, blueprint: Blueprint) -> Course:
     """Which rounds the training has."""
     plan, valid = blueprint.dataset.train_plan, blueprint.dataset.valid_plan
     every, save = job.train.evaluate_every, job.checkpoint.every
+    look = job.diagnostics.every.steps(plan.steps_per_epoch) if job.diagnostics.every else blueprint.last // LOOKS
+    together = blueprint.optimizer.accumulate  # an update that only adds a gradient up is not worth a look
     return Course(
         steps=tuple(plan.steps(shard) for shard in range(plan.shards)),
         last=blueprint.last,
         held_out=tuple(valid.shard_rows(shard) > 0 for shard in range(valid.shards)) if valid else (),
         evaluate_every=every.steps(plan.steps_per_epoch) if every else 0,
         save_every=save.steps(plan.steps_per_epoch) if save else 0,
+        diagnose_every=max(1, -(-look // together)) * together if job.diagnostics.enabled else 0,
         clips=blueprint.optimizer.exchanges,
     )
 

@@ -60,7 +60,7 @@ def made(spec: Spec, slices: int, threads: int = 1) -> tuple[Vector, list[Vector
             norms.append(np.concatenate([sums[i][0] for i in sums]))
         else:
             norms.append(
-                np.concatenate([one.in_one_pass(totals[i], WEIGHT, step, 0.5) for i, one in enumerate(updaters)])
+                np.concatenate([one.in_one_pass(totals[i], WEIGHT, step, 0.5)[0] for i, one in enumerate(updaters)])
             )
     return buffers[STEPS % 2], norms
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from distprop.protocol.messages import Gathered
 
 @dataclass(frozen=True)
 class Parcel:
-    """N steps of one attempt. tails: (N, T). sums: slice -> block sums of squares (N, B). times: in seconds, (N,)."""
+    """N steps of one attempt. tails: (N, T). sums: slice -> block sums of squares (N, rows, B). times: in seconds."""
 
     attempt: int
     versions: tuple[int, ...]
@@ -22,8 +23,20 @@ class Parcel:
     times: tuple[float, ...]
 
 
-def pack(reports: Sequence[Gathered], times: Sequence[float]) -> Parcel:
-    """The parcel of at least one report, of one attempt, and when each was made."""
+def pack(reports: Sequence[Gathered], times: Sequence[float]) -> Iterator[Parcel]:
+    """The parcels of at least one report, of one attempt, and when each was made: one for alike steps in a row."""
+    start = 0
+    for _, run in groupby(reports, _shape):
+        alike = tuple(run)
+        yield _packed(alike, times[start : start + len(alike)])
+        start += len(alike)
+
+
+def _shape(report: Gathered) -> tuple[int, ...]:
+    return tuple(next(iter(report.sums.values())).shape[:-1])
+
+
+def _packed(reports: Sequence[Gathered], times: Sequence[float]) -> Parcel:
     first = reports[0]
     return Parcel(
         first.attempt,

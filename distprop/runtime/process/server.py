@@ -183,7 +183,8 @@ class ServerProcess:
     def _send_reports(self) -> None:
         self._reported = time.monotonic()
         if self._reports:
-            self._post.send(COORDINATOR, pack(self._reports, self._times))
+            for parcel in pack(self._reports, self._times):
+                self._post.send(COORDINATOR, parcel)
             self._reports.clear()
             self._times.clear()
 
