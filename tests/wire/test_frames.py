@@ -1,8 +1,10 @@
 """Frames carry any message and any arrays; what is no frame is refused."""
 
+import logging
 import marshal
 import select
 import socket
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from distprop.protocol.course import Round
-from distprop.protocol.messages import Begin, Contribute
+from distprop.protocol.messages import Address, Begin, Contribute
 from distprop.protocol.tree import Node
 from distprop.runtime.memory import Slot
 from distprop.runtime.wire.channel import Channel
 from distprop.runtime.wire.frames import HEAD, MAGIC, FrameError, decode, encode, read_head
+from distprop.runtime.wire.post import Mail, Post
 
 
 @dataclass
@@ -168,3 +171,32 @@ def test_small_messages_behind_a_large_one_ring() -> None:
             sender.send(encode(letters[3]))
     assert heard == ["a", "b", "c", "d"]
     sender.close(), receiver.close(), listener.close()
+
+
+@pytest.mark.parametrize("size", [100, 100_000], ids=["small", "large"])
+def test_a_frame_that_is_cut_off_is_refused_and_the_end_after_a_whole_one_is_none(size: int) -> None:
+    frame = joined(Letter("cut", [np.zeros(size, np.uint8)]))
+    for kept, error in ((len(frame), EOFError), (len(frame) - 1, FrameError), (3, FrameError)):
+        ours, theirs = socket.socketpair()
+        channel = Channel(theirs)
+        ours.sendall(frame[:kept])
+        ours.close()
+        with pytest.raises(error):
+            list(iter(channel.receive, None))
+        channel.close()
+
+
+@pytest.mark.parametrize(
+    "said", [b"GET / HTTP/1.1\r\n\r\n", HEAD.pack(MAGIC, 1, 2**40), joined(Letter("cut", []))[:-1]]
+)
+def test_a_peer_that_sends_no_frames_is_hung_up_on_and_that_is_logged(
+    said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, theirs = socket.socketpair()
+    with closing(Post()) as post, caplog.at_level(logging.WARNING, "distprop"):
+        post.connect(Address("server", 3), theirs)
+        ours.sendall(said)
+        ours.close()
+        heard = [mail for _ in range(10) for mail in post.poll(0.1 if post.peers else 0)]
+    assert heard == [Mail(Address("server", 3), None)]
+    assert "the connection to server 3 is closed: a frame was" in caplog.text

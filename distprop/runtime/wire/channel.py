@@ -93,6 +93,7 @@ class Channel:
             except BlockingIOError:
                 break
             if not count:
+                self._intake.end()
                 raise EOFError
             self.received += count
             arrived += self._intake.took(count)

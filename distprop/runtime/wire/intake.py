@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop.runtime.wire.frames import HEAD, decode, read_head
+from distprop.runtime.wire.frames import HEAD, FrameError, decode, read_head
 
 ROOM = 1 << 16  # bytes
 
@@ -40,6 +40,12 @@ class Intake:
             return []
         body, self._body = self._body, None
         return [decode(self._parts, body)]
+
+    def end(self) -> None:
+        """Nothing more will come. Raises FrameError in the middle of a frame."""
+        if self._missing or self._filled:
+            come = f"{self._filled} bytes of it had come" if self._filled else f"{self._missing} bytes were to come"
+            raise FrameError("a frame was cut off", f"the peer went away when {come}")
 
     def _small(self) -> list[Any]:
         whole: list[Any] = []
