@@ -32,7 +32,7 @@ def connect(placement: Placement) -> Any:
         logging.getLogger("distprop").warning(text, workers, cpus)
     connection = reach(placement.address, max(cpus, workers))
     try:
-        connection.require_cpus(workers)
+        connection.afford(workers, placement.fewest or workers)
     except BaseException:
         connection.close()
         raise
@@ -59,7 +59,7 @@ def open_cluster(
     patience = assembly.job.cluster.patience_seconds
     credentials = _credentials(assembly.job.wire.tls)
     cluster = RayCluster(connection, assembly.blueprint, folder, kernel, patience, profile, credentials)
-    return cluster.start(placement.workers, placement.servers)
+    return cluster.start(placement.workers, placement.servers, placement.fewest)
 
 
 def _credentials(tls: bool | Tls) -> "Credentials | None":

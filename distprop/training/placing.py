@@ -10,23 +10,30 @@ from distprop.errors import UserError
 
 @dataclass(frozen=True)
 class Placement:
-    """The places of a job. `address` None: a cluster of our own, or none at all where inline."""
+    """The places of a job. `address` None: a cluster of our own, or none at all where inline.
+
+    fewest: workers to begin and to go on with, where a cluster has not CPUs for all; None: it must have them.
+    """
 
     workers: int
     servers: int
     address: str | None
     source: str  # "flag", "cluster.address", "RAY_ADDRESS", "embedded" or "inline"
     inline: bool = False
+    fewest: int | None = None
 
 
 def place(job: Job, workers: int | None, servers: int | None, address: str | None, inline: bool) -> Placement:
     """Precedence: flag, config, RAY_ADDRESS, embedded. Servers "auto" are 0 here: one a machine of the cluster."""
-    shards = job.data.shards
     if inline:
         return Placement(workers or _fixed(job) or 1, servers or _servers(job) or 1, None, "inline", inline=True)
     where, source = _address(job, address)
-    wanted = workers or _fixed(job) or min(shards, _most(job), available_cpus())
-    return Placement(wanted, servers or _servers(job), where, source)
+    said = workers or _fixed(job)
+    if said:
+        return Placement(said, servers or _servers(job), where, source)
+    fewest, most = _range(job)
+    wanted = most if where else max(fewest, min(most, available_cpus()))
+    return Placement(wanted, servers or _servers(job), where, source, fewest=fewest)
 
 
 def require(package: str, extra: str, instead: str) -> None:
@@ -61,8 +68,10 @@ def _fixed(job: Job) -> int | None:
     return job.cluster.workers if isinstance(job.cluster.workers, int) else None
 
 
-def _most(job: Job) -> int:
-    return job.cluster.workers.max if isinstance(job.cluster.workers, WorkerRange) else job.data.shards
+def _range(job: Job) -> tuple[int, int]:
+    """Fewest and most workers; more than there are shards have nothing to do."""
+    asked, shards = job.cluster.workers, job.data.shards
+    return (min(asked.min, shards), min(asked.max, shards)) if isinstance(asked, WorkerRange) else (1, shards)
 
 
 def _servers(job: Job) -> int:

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from distprop.errors import UserError
+from distprop.runtime.ray.connecting import connect
 from distprop.training import train
 from tests.ray.conftest import CPUS, Running
 from tests.ray.making import job, write_rows
@@ -16,6 +18,14 @@ pytestmark = pytest.mark.ray
 
 
 TRAIN = "import sys, distprop.runtime.ray.connecting as c; c.connect(sys.argv[1], 1)"
+
+
+def test_a_range_of_workers_takes_what_the_cluster_has_and_refuses_less_than_its_fewest(cluster: Running) -> None:
+    with closing(connect(cluster.address, cpus=1)) as connection:
+        assert connection.afford(CPUS + 5, fewest=2) == CPUS
+        assert connection.afford(CPUS - 1, fewest=2) == CPUS - 1
+        with pytest.raises(UserError, match=f"{CPUS + 1} workers were asked for, the cluster has {CPUS} CPUs"):
+            connection.afford(CPUS + 5, fewest=CPUS + 1)
 
 
 def test_a_cluster_that_asks_for_another_token_says_so(cluster: Running) -> None:

@@ -31,8 +31,19 @@ def test_numbers_of_workers_are_looked_for_in_order() -> None:
     assert placed({}, None, None, None).workers == min(5, available_cpus())
     assert placed({"workers": 3}, None, None, None).workers == 3
     assert placed({"workers": {"min": 1, "max": 1}}, None, None, None).workers == 1
+    assert placed({"workers": {"min": 4, "max": 9}}, None, None, None).workers == max(4, min(5, available_cpus()))
     found = placed({"workers": 3, "servers": 2}, 4, 3, None)
     assert (found.workers, found.servers) == (4, 3)
+
+
+def test_a_range_takes_what_a_cluster_has() -> None:
+    """How many CPUs it has is known when it is reached: all shards are wanted until then."""
+    found = placed({"workers": {"min": 2, "max": 4}}, None, None, "cluster:1")
+    assert (found.workers, found.fewest) == (4, 2)
+    assert placed({"workers": {"min": 2, "max": 40}}, None, None, "cluster:1").workers == 5
+    found = placed({}, None, None, "cluster:1")
+    assert (found.workers, found.fewest) == (5, 1)
+    assert placed({"workers": {"min": 2, "max": 4}}, 3, None, "cluster:1").fewest is None
 
 
 def test_inline_is_one_worker_unless_more_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

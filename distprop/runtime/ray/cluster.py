@@ -1,6 +1,7 @@
 """A job's processes on a Ray cluster. Ray places and starts them; no step goes through it."""
 
 import secrets
+import time
 from typing import Any
 
 import ray
@@ -41,7 +42,8 @@ class RayCluster:
         self._secret, self._credentials = secrets.token_bytes(32), credentials
         self._environment = {"env_vars": environment(kernel)}
         self._canary = canary()
-        self._wanted = 0
+        self._wanted, self._fewest = 0, 1
+        self._short_since: float | None = None
         self._servers: list[Any] = []
         self._doors: dict[int, Door] = {}
         self._workers: dict[int, Any] = {}
@@ -50,9 +52,13 @@ class RayCluster:
         self._failures = 0
         self._coordinator: CoordinatorProcess | None = None
 
-    def start(self, workers: int, servers: int) -> "RayCluster":
-        """Start `workers` workers and `servers` servers (0: one a machine). Raises UserError, LostError."""
-        self._connection.require_cpus(workers)
+    def start(self, workers: int, servers: int, fewest: int | None = None) -> "RayCluster":
+        """Start `workers` workers and `servers` servers (0: one a machine). Raises UserError, LostError.
+
+        fewest: begin with so many, where there are no CPUs for all, and go on with so many; None: begin with all.
+        """
+        workers = self._connection.afford(workers, fewest or workers)
+        self._fewest = fewest or 1
         try:
             self._start(servers or min(len(self._nodes), workers), workers)
         except BaseException:
@@ -150,6 +156,7 @@ class RayCluster:
 
     def _watch(self) -> None:
         """See how replacements get on. Recovery does not wait for them, and goes on without one that fails."""
+        self._require_enough()
         if not self._starting:
             return
         ready, _ = ray.wait(list(self._starting), timeout=0)
@@ -157,6 +164,20 @@ class RayCluster:
             me = self._starting.pop(asked)
             self._require_canary(self._get([asked])[0], f"worker {me}")
             self._join(me)
+
+    def _require_enough(self) -> None:
+        """Raise LostError where the job has been below its fewest workers for longer than a process takes to start."""
+        working = self._wanted - len(self._starting)
+        if working >= self._fewest:
+            self._short_since = None
+            return
+        self._short_since = self._short_since or time.monotonic()
+        if time.monotonic() - self._short_since > START:
+            raise LostError(
+                f"{working} workers are left of {self._wanted}, and no other could be started for {START:.0f} seconds",
+                f"the job is to go on with {self._fewest} at least",
+                "free CPUs of the cluster and resume the run; it goes on from its last checkpoint",
+            )
 
     def kill_worker(self, index: int) -> None:
         """Rehearse: signal 9 to the `index`-th worker."""

@@ -48,15 +48,16 @@ class Connection:
         ]
         return [node for node in alive if node.cpus] or alive
 
-    def require_cpus(self, workers: int) -> None:
-        """Raise UserError where the cluster has fewer CPUs than workers are wanted."""
+    def afford(self, workers: int, fewest: int) -> int:
+        """As many of `workers` as the cluster has CPUs for. Raises UserError where it has too few for `fewest`."""
         cpus = int(sum(node.cpus for node in self.nodes))
-        if cpus < workers:
+        if cpus < fewest:
             raise UserError(
-                f"{workers} workers were asked for, the cluster has {cpus} CPUs",
+                f"{fewest} workers were asked for, the cluster has {cpus} CPUs",
                 "every worker takes one",
                 f"use --workers {cpus} or fewer: the numbers will be the same",
             )
+        return min(workers, cpus)
 
     def mapping(self, environment: Mapping[str, str]) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]:
         """A `map` whose calls run on the cluster, in processes with `environment`."""
