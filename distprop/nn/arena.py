@@ -1,10 +1,11 @@
-"""The arena: all parameters of a network as one flat vector with named views."""
+"""The arena: all parameters of a network, and its running statistics, as one flat vector with named views."""
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 from distprop.errors import ShapeError
 from distprop.nn.arrays import BLOCK, Array, Shape
@@ -12,11 +13,15 @@ from distprop.nn.arrays import BLOCK, Array, Shape
 
 @dataclass(frozen=True)
 class Slot:
-    """One named view: `name` such as "0.dense.W", the first value it covers, and its shape."""
+    """One named view: `name` such as "0.dense.W", the first value it covers, and its shape.
+
+    follows: of a running statistic, the share by which it moves to what leaves have at each step; 0 for parameters.
+    """
 
     name: str
     start: int
     shape: Shape
+    follows: float = 0.0
 
     @property
     def stop(self) -> int:
@@ -49,6 +54,11 @@ class Arena:
         return tuple(block for slot in self.slots for block in _blocks(slot))
 
     @cached_property
+    def learned_blocks(self) -> tuple[Block, ...]:
+        """The blocks of parameters: all but those of running statistics."""
+        return tuple(block for slot in self.slots if not slot.follows for block in _blocks(slot))
+
+    @cached_property
     def block_views(self) -> tuple[int, ...]:
         """The number of each block's view."""
         return tuple(view for view, slot in enumerate(self.slots) for _ in _blocks(slot))
@@ -73,11 +83,11 @@ class Arena:
             )
 
 
-def lay_out(shapes: list[tuple[str, Shape]]) -> Arena:
-    """The arena of views with these names and shapes, one behind the other."""
+def lay_out(shapes: list[tuple[str, Shape]], statistics: Mapping[str, float] = MappingProxyType({})) -> Arena:
+    """The arena of views with these names and shapes, one behind the other; the running statistics among them."""
     slots: list[Slot] = []
     for name, shape in shapes:
-        slots.append(Slot(name, slots[-1].stop if slots else 0, shape))
+        slots.append(Slot(name, slots[-1].stop if slots else 0, shape, statistics.get(name, 0.0)))
     return Arena(tuple(slots))
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 import numpy as np
 
@@ -112,12 +111,6 @@ class Chain:
             if number:
                 _add(share, g)
         return dx
-
-
-def split(stages: Sequence[Stage]) -> tuple[Chain, ...]:
-    """Chains whose rows are all images or sequences, or all vectors: only the former go in pieces."""
-    runs = groupby(stages, lambda stage: (len(stage.input_shape) > 1, stage.layer.undivided))
-    return tuple(Chain(tuple(run)) for _, run in runs)
 
 
 def _pieces(rows: int) -> Iterator[tuple[int, slice]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from distprop.errors import ShapeError
 from distprop.nn.arrays import Array, Params, Shape
-from distprop.nn.chain import Chain
+from distprop.nn.chains import Chains
 from distprop.nn.init import Draw
 from distprop.nn.layer import Backward, Context, Forward, Layer, spec_of
 from distprop.nn.settings import require_whole
@@ -38,19 +38,33 @@ class Block:
         """Layers, with those inside of them."""
         return sum(1 + layer.inside for layer in self.layers)
 
-    def chain(self, shape: Shape) -> Chain:
+    @cached_property
+    def undivided(self) -> bool:
+        """Whether one of them is."""
+        return any(layer.undivided for layer in self.layers)
+
+    @cached_property
+    def statistics(self) -> dict[str, float]:
+        """As a layer's."""
+        return {
+            f"{self.prefix}{index}.{layer.kind}.{name}": share
+            for index, layer in enumerate(self.layers)
+            for name, share in layer.statistics.items()
+        }
+
+    def chains(self, shape: Shape) -> Chains:
         """The layers over rows of `shape`. Raises ShapeError."""
         if shape not in self._chains:
-            self._chains[shape] = Chain(place_all(self.layers, shape))
+            self._chains[shape] = Chains(place_all(self.layers, shape))
         return self._chains[shape]
 
     @cached_property
-    def _chains(self) -> dict[Shape, Chain]:
+    def _chains(self) -> dict[Shape, Chains]:
         return {}
 
     def shapes(self, shape: Shape) -> Shapes:
         """As a layer's."""
-        stages = self.chain(shape).stages
+        stages = self.chains(shape).stages
         parameters = {
             f"{self.prefix}{stage.name}.{name}": of
             for stage in stages
@@ -60,11 +74,11 @@ class Block:
 
     def flops(self, shape: Shape) -> int:
         """As a layer's."""
-        return sum(stage.layer.flops(stage.input_shape) for stage in self.chain(shape).stages)
+        return sum(stage.layer.flops(stage.input_shape) for stage in self.chains(shape).stages)
 
     def keeps(self, shape: Shape) -> int:
         """As a layer's."""
-        stages = self.chain(shape).stages
+        stages = self.chains(shape).stages
         return sum(math.prod(stage.output_shape) + stage.layer.keeps(stage.input_shape) for stage in stages)
 
     def lend(self, p: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -81,9 +95,8 @@ class Block:
 
     def forward(self, p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """As a layer's."""
-        chain = self.chain(x.shape[1:])
         inner = ctx.but(layer=ctx.layer + 1 + self.number)
-        y, backward, _ = chain.forward(self.lend(p), x, inner)
+        y, backward = self.chains(x.shape[1:]).forward(self.lend(p), x, inner)
         return y, lambda dy, g: backward(dy, self.lend(g))
 
 
@@ -143,6 +156,7 @@ def container(
         for block in blocks:
             block.init(p, draws)
 
+    undivided = any(block.undivided for block in blocks)
     return Layer(
         kind,
         settings,
@@ -150,10 +164,12 @@ def container(
         forward,
         start,
         flops=lambda shape: sum(block.flops(shape) for block in blocks),
-        in_pieces=any(layer.in_pieces for block in blocks for layer in block.layers),
+        in_pieces=not undivided and any(layer.in_pieces for block in blocks for layer in block.layers),
         inside=sum(block.inside for block in blocks),
+        undivided=undivided,
         ids=max(block.layers[0].ids for block in blocks),
         keeps=lambda shape: sum(block.keeps(shape) for block in blocks),
+        statistics={name: share for block in blocks for name, share in block.statistics.items()},
     )
 
 

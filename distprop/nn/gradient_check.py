@@ -54,7 +54,7 @@ def check_network(
     worst = [0.0]
     if not network.layers[0].ids:
         worst = [_best_gap(lambda at: gradients(flat, at)[0], dx, x, _direction(x.shape, rng))]
-    for slot in network.arena.slots:
+    for slot in (slot for slot in network.arena.slots if not slot.follows):
         v = np.zeros_like(flat)
         v[slot.start : slot.stop] = _direction((slot.stop - slot.start,), rng)
         worst.append(_best_gap(lambda at: gradients(at, x)[0], g, flat, v))
@@ -83,7 +83,7 @@ def check_layer(layer: Layer, input_shape: Shape, rng: np.random.Generator, rows
     worst = [0.0]
     if not layer.ids:
         worst = [_best_gap(lambda at: float(np.vdot(share, forward(p, at)[0])), dx, x, _direction(x.shape, rng))]
-    for name in shapes:
+    for name in (name for name in shapes if name not in layer.statistics):
 
         def value(at: Exact, name: str = name) -> float:
             return float(np.vdot(share, forward({**p, name: at}, x)[0]))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -134,9 +135,11 @@ class Layer(NamedTuple):
     stacks: it takes the rows of several leaves at once, as `stack` says, and gives each the bits of being alone.
     in_pieces: rows are so large that few of them at a time stay in a core's cache.
     inside: how many layers it is made of.
-    undivided: works on many rows at once, and is slow on pieces of them.
+    undivided: works on all rows of a leaf at once: on pieces of them it is slow, or wrong.
     ids: x are whole numbers from 0 to ids - 1, that have no gradient: dx is 0. 0: x are values.
     keeps: shape of one row in -> values kept for backward beside y, for one row.
+    statistics: which parameters are running means of what leaves have, and the share by which they move at each step.
+        Their gradient is the leaf's values, times its rows.
     """
 
     kind: str
@@ -154,6 +157,7 @@ class Layer(NamedTuple):
     undivided: bool = False
     ids: int = 0
     keeps: Callable[[Shape], int] = _nothing
+    statistics: Mapping[str, float] = MappingProxyType({})
 
 
 def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:

@@ -7,6 +7,7 @@ from typing import Any
 from distprop.errors import ConfigError
 from distprop.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from distprop.nn.attention import attention
+from distprop.nn.batch_norm import batch_norm
 from distprop.nn.containers import repeat, residual, sequence
 from distprop.nn.conv import conv1d, conv2d
 from distprop.nn.dense import dense
@@ -52,6 +53,7 @@ LAYERS: Mapping[str, Callable[..., Layer]] = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "group_norm": group_norm,
+    "batch_norm": batch_norm,
     "embedding": embedding,
     "position": position,
     "mask": mask,

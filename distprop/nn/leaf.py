@@ -58,6 +58,8 @@ class LeafComputer:
     ) -> Tail:
         """Write the gradient of the sum of the rows' losses into out (P,) and return the tail (tail_width,).
 
+        Running statistics have the leaf's there, times its rows.
+
         flat (P,): weights, only read.  x (N, *input_shape), y: targets of N rows, weights (N,) or None: ones.
         out: every value is written, none is read. step, shard: what dropout is keyed by. squares: whether the tail has
         the gradient's. Raises ShapeError.
@@ -69,7 +71,7 @@ class LeafComputer:
             dout = self._loss_into(tail, outputs, y, weights)
             backward(dout, out)
             if squares and tail[WEIGHT]:
-                tail[SQUARES] = square_length(out, self.network.arena.blocks) / tail[WEIGHT]
+                tail[SQUARES] = square_length(out, self.network.arena.learned_blocks) / tail[WEIGHT]
         return tail
 
     def evaluate(
@@ -95,7 +97,7 @@ class LeafComputer:
 
 
 def square_length(vector: Array, blocks: Sequence[Block]) -> float:
-    """The square of the length of a vector (P,): products of blocks with themselves, added in float64."""
+    """The square of the length of a vector (P,) in some blocks: their products with themselves, added in float64."""
     parts = (vector[block.start : block.stop] for block in blocks)
     return float(np.add.reduce(np.array([np.dot(part, part) for part in parts], np.float64)))
 

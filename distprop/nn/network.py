@@ -10,17 +10,19 @@ import numpy as np
 from distprop.errors import ConfigError, ShapeError
 from distprop.nn.arena import Arena, lay_out
 from distprop.nn.arrays import Array, Params, Shape
-from distprop.nn.chain import Chain, ChainBackward, split
+from distprop.nn.chains import Chains
 from distprop.nn.init import Draw
 from distprop.nn.layer import Context, Layer, Place
 from distprop.nn.layers import LayerSpec, build_layer, layer_spec
-from distprop.nn.lengths import Lengths
 from distprop.nn.stage import Stage, place_all
 from distprop.nn.summary import LayerSummary, summarize
 from distprop.nn.workspace import Workspace
 
 NetworkBackward = Callable[[Array, Array], Array | None]
-"""(dy, g) -> dx or None: writes the gradients of all parameters into the flat g (P,); may overwrite dy."""
+"""(dy, g) -> dx or None: writes the gradients of all parameters into the flat g (P,); may overwrite dy.
+
+Running statistics have those of the rows there, times rows.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,23 +64,25 @@ class Network:
     @cached_property
     def arena(self) -> Arena:
         """The layout of all parameters; views are named "{index}.{kind}.{parameter}"."""
-        return lay_out(
-            [
-                (f"{stage.name}.{name}", shape)
-                for stage in self.stages
-                for name, shape in zip(stage.parameters, stage.parameter_shapes, strict=True)
-            ]
-        )
+        shapes = [
+            (f"{stage.name}.{name}", shape)
+            for stage in self.stages
+            for name, shape in zip(stage.parameters, stage.parameter_shapes, strict=True)
+        ]
+        follows = {
+            f"{stage.name}.{name}": share for stage in self.stages for name, share in stage.layer.statistics.items()
+        }
+        return lay_out(shapes, follows)
 
     @cached_property
     def first_trained(self) -> int:
         """The index of the first layer that has parameters; gradients go no further down."""
-        return Chain(self.stages).first_trained
+        return self.chains.first_trained
 
     @cached_property
-    def chains(self) -> tuple[Chain, ...]:
+    def chains(self) -> Chains:
         """The stages as they are run together."""
-        return split(self.stages)
+        return Chains(self.stages)
 
     def summary(self) -> tuple[LayerSummary, ...]:
         """What each layer gives and costs, in order; a flatten that was put in front has its own line."""
@@ -102,31 +106,17 @@ class Network:
 
         flat (P,) is only read. Outputs lie in the workspace or are x's own memory. Raises ShapeError.
         """
-        y, mine = self._as_input(x, flat.dtype), False  # x belongs to the caller
         weights = run.workspace.views(flat, self._lend)
-        backwards: list[tuple[Chain, ChainBackward]] = []
-        lengths = Lengths()
-        for chain in self.chains:
-            ctx = self._context(chain, run, flat.dtype, mine).but(lengths=lengths)
-            y, backward, mine = chain.forward(_of(chain, weights), y, ctx)
-            backwards.append((chain, backward))
-        return y, lambda dy, g: self._backward(backwards, dy, g, run)
+        wanted, place = run.input_gradient, run.place
+        # x belongs to the caller
+        ctx = Context(run.workspace, 0, flat.dtype, run.training, wanted, False, place, stack=run.stack)
+        y, backward = self.chains.forward(weights, self._as_input(x, flat.dtype), ctx)
 
-    def _context(self, chain: Chain, run: Pass, dtype: np.dtype[Any], mine: bool) -> Context:
-        first = chain.stages[0]
-        wanted = run.input_gradient or first.index > self.first_trained
-        return Context(run.workspace, first.number, dtype, run.training, wanted, mine, run.place, stack=run.stack)
+        def back(dy: Array, g: Array) -> Array | None:
+            dx = backward(dy, run.workspace.views(g, self._lend))
+            return dx if wanted else None
 
-    def _backward(self, backwards: list[tuple[Chain, ChainBackward]], dy: Array, g: Array, run: Pass) -> Array | None:
-        last = 0 if run.input_gradient else self.first_trained
-        gradients = run.workspace.views(g, self._lend)
-        dx: Array | None = dy
-        for chain, backward in reversed(backwards):
-            if chain.stages[-1].index < last:
-                break
-            assert dx is not None, "only the last one that is called may return None"
-            dx = backward(dx, _of(chain, gradients))
-        return dx if run.input_gradient else None
+        return y, back
 
     def _lend(self, flat: Array) -> list[Params]:
         """Each layer's parameters as views of flat (P,)."""
@@ -149,10 +139,6 @@ class Network:
                 "give it the features that it was built for",
             )
         return np.ascontiguousarray(x, dtype)
-
-
-def _of(chain: Chain, params: list[Params]) -> list[Params]:
-    return [params[stage.index] for stage in chain.stages]
 
 
 def build_network(layers: Sequence[LayerSpec], input_shape: Sequence[int]) -> Network:

@@ -53,7 +53,8 @@ def _place(index: int, number: int, layer: Layer, shape: Shape, after: Sequence[
     return Stage(index, layer, shape, output_shape, names, shapes, is_rectified(after), number)
 
 
-TRANSPARENT = ("dropout", "flatten", "reshape", "max_pool2d", "max_pool1d", "layer_norm", "rms_norm", "group_norm")
+NORMS = ("layer_norm", "rms_norm", "group_norm", "batch_norm")
+TRANSPARENT = ("dropout", "flatten", "reshape", "max_pool2d", "max_pool1d", *NORMS)
 """Layers through which one sees the activation behind."""
 
 

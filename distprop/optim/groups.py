@@ -14,10 +14,14 @@ NAMED = 12
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Factors of the learning rate and of weight decay, the same for all values of a view."""
+    """Factors of the learning rate and of weight decay, the same for all values of a view.
+
+    follows: of running statistics, the share by which they move to the batch's at each step; 0 for what is learned.
+    """
 
     rate: float = 1.0
     decay: float = 1.0
+    follows: float = 0.0
 
     @property
     def frozen(self) -> bool:

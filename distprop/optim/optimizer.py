@@ -97,6 +97,17 @@ class Optimizer:
         if self.average is not None:
             np.copyto(run.new[AVERAGE], run.w)
 
+    def follow(self, run: Run, at: Moment, share: float) -> None:
+        """Instead of an update, of running statistics: w <- w + share (u - w), u being the batch's.
+
+        Whatever the rate, and also where weights hold. Where weights are averaged, these are, too. Other state stays 0.
+        """
+        np.multiply(run.w, 1.0 - share, out=run.scratch)
+        np.multiply(run.u, share, out=run.u)
+        np.add(run.scratch, run.u, out=run.scratch)
+        if self.average is not None:
+            _average(self.average, run, at)
+
     def _hold(self, run: Run) -> None:
         np.copyto(run.scratch, run.w)
         for name, values in run.old.items():

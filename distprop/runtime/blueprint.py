@@ -57,10 +57,11 @@ class Blueprint:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The group of each view of the arena."""
-        extras = self._extras
-        names = [slot.name for slot in self.network.arena.slots]
-        return group_views(names, extras.rates, extras.decay_exclude)
+        """The group of each view of the arena. Patterns are about parameters: running statistics have no rate."""
+        extras, slots = self._extras, self.network.arena.slots
+        names = [slot.name for slot in slots if not slot.follows]
+        learned = iter(group_views(names, extras.rates, extras.decay_exclude))
+        return tuple(Group(follows=slot.follows) if slot.follows else next(learned) for slot in slots)
 
     def at_threshold(self, threshold: float) -> "Blueprint":
         """The same with its operating point at a threshold that was chosen before."""

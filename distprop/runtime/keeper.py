@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distprop import checkpoint
-from distprop.nn.tail import WEIGHT
+from distprop.nn.tail import ROWS, WEIGHT
 from distprop.optim.transforms import AVERAGE
 from distprop.protocol import effects, messages
 from distprop.protocol.course import Course
@@ -19,7 +19,7 @@ from distprop.runtime.replica import slot_layout
 from distprop.runtime.slice import Slice, slice_of
 from distprop.runtime.summing import PartialSums
 from distprop.runtime.threads import Threads
-from distprop.runtime.updating import Updater
+from distprop.runtime.updating import Batch, Updater
 
 NOTHING: Tail = np.empty(0)
 
@@ -103,14 +103,14 @@ class Keeper:
         return messages.Opened(effect.attempt, self.me)
 
     def _reduce(self, effect: effects.Reduce) -> messages.Reduced:
-        weight, version = self._weigh(effect.total), effect.round.version
-        sums = self._updates().reduce(effect.total, weight, version)
+        batch, version = self._weigh(effect.total), effect.round.version
+        sums = self._updates().reduce(effect.total, batch, version)
         return messages.Reduced(effect.attempt, effect.round, effect.slice, sums)
 
-    def _weigh(self, total: Any) -> float:
-        """Take the round's tail; the total weight of its rows."""
-        self._tail_of_round = self._partial.tail(total).copy()
-        return float(self._tail_of_round[WEIGHT])
+    def _weigh(self, total: Any) -> Batch:
+        """Take the round's tail; its rows in all."""
+        tail = self._tail_of_round = self._partial.tail(total).copy()
+        return Batch(float(tail[WEIGHT]), float(tail[ROWS]))
 
     def _update(self, effect: effects.Update) -> messages.Updated:
         version = effect.round.version
@@ -120,8 +120,8 @@ class Keeper:
             more = self._updates().finish(effect.sums, version, effect.factor, closely)
             sums = np.concatenate([sums, more]) if closely else sums
         else:
-            weight = self._weigh(effect.total)
-            sums = self._updates().in_one_pass(effect.total, weight, version, effect.factor, closely)
+            batch = self._weigh(effect.total)
+            sums = self._updates().in_one_pass(effect.total, batch, version, effect.factor, closely)
         if self._shows_average(version + 1):
             mine = self._own()
             self._average[mine.span] = mine.state(version + 1)[AVERAGE]

@@ -3,13 +3,13 @@
 The sums that servers exchange between the two are float64 (rows, blocks): squares of the mean gradient; then, for
 optimizers with a rate for each layer, of the weights; then, where it is no longer the gradient, of what became of it.
 What the coordinator is told are the squares of the mean gradient; and of an update that is looked at closely, behind
-them those of the weights before it, and of what it has added to them.
+them those of the weights before it, and of what it has added to them. Running statistics have no part in any: all 0.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,18 @@ RUNS_A_THREAD = 4
 """Runs that are worth waking a thread for."""
 
 
+class Batch(NamedTuple):
+    """All rows of a step: their weight, and how many they are."""
+
+    weight: float
+    rows: float
+
+    def share(self, group: Group) -> np.float32:
+        """What makes a sum over rows their mean: statistics' by number. Rows that weigh nothing have no gradient."""
+        size = self.rows if group.follows else self.weight
+        return np.float32(1.0 / size if size else 0.0)
+
+
 class Updater:
     """Makes the versions of one slice."""
 
@@ -40,9 +52,9 @@ class Updater:
         self._partial, self._threads = sums, threads
         self._rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
 
-    def in_one_pass(self, total: Any, weight: float, version: int, factor: float, closely: bool = False) -> Sums:
+    def in_one_pass(self, total: Any, batch: Batch, version: int, factor: float, closely: bool = False) -> Sums:
         """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the rows told."""
-        ats, share = self._ats(version, factor), _share(weight)
+        ats = self._ats(version, factor)
         optimizer, partial, span = self._optimizer, self._partial, self._mine.span
 
         def make(work: Work) -> Rows:
@@ -52,7 +64,9 @@ class Updater:
                 return self._frozen(run, values, closely)
             at = ats[group]
             with np.errstate(all="ignore"):  # what is not finite is seen in the loss
-                partial.mean(total, share, span, run.span, values.u)
+                partial.mean(total, batch.share(group), span, run.span, values.u)
+                if group.follows:
+                    return self._followed(run, values, at, closely)
                 squares = square_sums(values.u, run.blocks)
                 optimizer.prepare(values, at)
                 optimizer.finish(values, at)
@@ -60,20 +74,22 @@ class Updater:
 
         return self._over(version, make, 3 if closely else 1)
 
-    def reduce(self, total: Any, weight: float, version: int) -> Sums:
+    def reduce(self, total: Any, batch: Batch, version: int) -> Sums:
         """The first of two passes: sum, mean, and all that the optimizer does before norms; gives the rows of sums."""
-        ats, share = self._ats(version), _share(weight)
+        ats = self._ats(version)
         whole = self._mine.gradient
 
         def make(work: Work) -> Rows:
-            blocks, values = work.run.blocks, self._values(work, whole)
-            if work.run.group.frozen:
-                return tuple([0.0] * len(blocks) for _ in range(self._rows))
+            blocks, group, values = work.run.blocks, work.run.group, self._values(work, whole)
+            if group.frozen:
+                return _nothing(work.run, self._rows)
             with np.errstate(all="ignore"):
-                self._partial.mean(total, share, self._mine.span, work.run.span, values.u)
+                self._partial.mean(total, batch.share(group), self._mine.span, work.run.span, values.u)
+                if group.follows:
+                    return _nothing(work.run, self._rows)
                 rows = [square_sums(values.u, blocks)]
                 rows += [square_sums(work.weights, blocks)] if self._optimizer.trust is not None else []
-                self._optimizer.prepare(values, ats[work.run.group])
+                self._optimizer.prepare(values, ats[group])
                 rows += [square_sums(values.u, blocks)] if self._optimizer.before else []
             return tuple(rows)
 
@@ -93,6 +109,8 @@ class Updater:
             run, values = work.run, self._values(work, whole)
             if run.group.frozen:
                 return self._frozen(run, values, closely)[1:]
+            if run.group.follows:
+                return self._followed(run, values, ats[run.group], closely)[1:]
             at = replace(ats[run.group], trust=trusts[run.view]) if trusts else ats[run.group]
             with np.errstate(all="ignore"):
                 if scale != 1.0:
@@ -108,8 +126,14 @@ class Updater:
     def _frozen(self, run: Run, values: Values, closely: bool) -> Rows:
         """The same weights again; a gradient that changes nothing is none."""
         self._optimizer.freeze(values)
-        nothing = [0.0] * len(run.blocks)
+        nothing, *_ = _nothing(run, 1)
         return (nothing, square_sums(values.w, run.blocks), nothing) if closely else (nothing,)
+
+    def _followed(self, run: Run, values: Values, at: Moment, closely: bool) -> Rows:
+        """Running statistics move to the batch's, which are no gradient: nothing clips them, no norm has them."""
+        with np.errstate(all="ignore"):
+            self._optimizer.follow(values, at, run.group.follows)
+        return _nothing(run, 3 if closely else 1)
 
     def _ats(self, version: int, factor: float = 1.0) -> dict[Group, Moment]:
         return {group: self._optimizer.at(version, factor, group) for group in self._groups}
@@ -147,6 +171,6 @@ def _change(run: Run, values: Values) -> Rows:
     return square_sums(values.w, run.blocks), square_sums(values.u, run.blocks)
 
 
-def _share(weight: float) -> np.float32:
-    """What makes a sum over rows their mean; rows that weigh nothing have no gradient."""
-    return np.float32(1.0 / weight if weight else 0.0)
+def _nothing(run: Run, rows: int) -> Rows:
+    """So many rows of zeros, a value a block."""
+    return tuple([0.0] * len(run.blocks) for _ in range(rows))

@@ -66,6 +66,7 @@ LAYER_CASES = (
     LayerCase("layer_norm", {"layer_norm": 0.1}, ((7,), (2, 3, 2))),
     LayerCase("rms_norm", {"rms_norm": {"eps": 0.1}}, ((7,), (2, 3, 2))),
     LayerCase("group_norm", {"group_norm": {"groups": 2, "eps": 0.1}}, ((6,), (2, 3, 4)), (2, 4, 6)),
+    LayerCase("batch_norm", {"batch_norm": {"momentum": 0.2, "eps": 0.1}}, ((6,), (1,), (3, 4), (2, 3, 2))),
     LayerCase("embedding", {"embedding": {"rows": 7, "width": 3}}, ((5,), (1,), (2, 3))),
     LayerCase("embedding", {"embedding": {"rows": 3, "width": 1, "padding": 2}}, ((6,),)),
     LayerCase("position", {"position": "learned"}, ((4, 3), (1, 1))),

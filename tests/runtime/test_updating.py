@@ -17,11 +17,11 @@ from distprop.runtime.memory import Arrived, SlotLayout
 from distprop.runtime.slice import Slice, runs_of, slice_of
 from distprop.runtime.summing import PartialSums
 from distprop.runtime.threads import Threads
-from distprop.runtime.updating import Updater
+from distprop.runtime.updating import Batch, Updater
 from tests.optim.test_optimizers import lamb_value, lars_value
 
 ARENA = lay_out([("0.dense.W", (250, 140)), ("0.dense.b", (140,)), ("2.dense.W", (140, 60)), ("2.dense.b", (60,))])
-WEIGHT, STEPS, RATE = 7.0, 4, 0.05
+BATCH, STEPS, RATE = Batch(7.0, 5.0), 4, 0.05
 Spec = tuple[str, dict[str, Any], Extras]
 SPECS: dict[str, Spec] = {
     "plain": ("sgd", {}, Extras()),
@@ -52,15 +52,15 @@ def made(spec: Spec, slices: int, threads: int = 1) -> tuple[Vector, list[Vector
     updaters = [Updater(one, optimizer, ARENA, partial, pool) for one in mine]
     norms = []
     for step in range(STEPS):
-        totals = [Arrived(drawn(step)[one.span] * np.float32(WEIGHT), np.zeros(3)) for one in mine]
+        totals = [Arrived(drawn(step)[one.span] * np.float32(BATCH.weight), np.zeros(3)) for one in mine]
         if optimizer.exchanges:
-            sums = {i: one.reduce(totals[i], WEIGHT, step) for i, one in enumerate(updaters)}
+            sums = {i: one.reduce(totals[i], BATCH, step) for i, one in enumerate(updaters)}
             for one in updaters:
                 one.finish(sums, step, 0.5)
             norms.append(np.concatenate([sums[i][0] for i in sums]))
         else:
             norms.append(
-                np.concatenate([one.in_one_pass(totals[i], WEIGHT, step, 0.5)[0] for i, one in enumerate(updaters)])
+                np.concatenate([one.in_one_pass(totals[i], BATCH, step, 0.5)[0] for i, one in enumerate(updaters)])
             )
     return buffers[STEPS % 2], norms
 
@@ -107,7 +107,7 @@ def test_clipping_by_value_comes_before_clipping_by_norm() -> None:
     plain = group_views([slot.name for slot in ARENA.slots], {}, ())
     one = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
     updater = Updater(one, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
-    sums = updater.reduce(Arrived(drawn(0), np.zeros(3)), 1.0, 0)
+    sums = updater.reduce(Arrived(drawn(0), np.zeros(3)), Batch(1.0, 1.0), 0)
     updater.finish({0: sums}, 0, 1.0)
     np.testing.assert_allclose(buffers[1], -clipped * 0.5 / np.linalg.norm(clipped), rtol=1e-5, atol=1e-9)
     assert global_norm(sums[0]) == pytest.approx(np.linalg.norm(drawn(0)), rel=1e-5), "the norm told is the gradient's"
@@ -119,7 +119,7 @@ def test_rows_that_weigh_nothing_change_nothing() -> None:
     plain = group_views([slot.name for slot in ARENA.slots], {}, ())
     one = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
     updater = Updater(one, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
-    norms = updater.in_one_pass(Arrived(0 * drawn(0), np.zeros(3)), 0.0, 0, 1.0)
+    norms = updater.in_one_pass(Arrived(0 * drawn(0), np.zeros(3)), Batch(0.0, 1.0), 0, 1.0)
     assert buffers[1].tobytes() == buffers[0].tobytes() and not norms.any()
 
 

@@ -1,0 +1,61 @@
+"""Stages in a row as several chains, each over pieces or over all rows as it is best, or as it must be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+from distprop.nn.arrays import Array, Params
+from distprop.nn.chain import Chain, ChainBackward
+from distprop.nn.layer import Context
+from distprop.nn.stage import Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """Stages in a row; `stages[0]` has index 0."""
+
+    stages: tuple[Stage, ...]
+
+    @cached_property
+    def first_trained(self) -> int:
+        """The index of the first stage that has parameters; gradients go no further down."""
+        return Chain(self.stages).first_trained
+
+    @cached_property
+    def split(self) -> tuple[Chain, ...]:
+        """Chains whose rows are all images or sequences, or all vectors: only the former go in pieces."""
+        runs = groupby(self.stages, lambda stage: (len(stage.input_shape) > 1, stage.layer.undivided))
+        return tuple(Chain(tuple(run)) for _, run in runs)
+
+    def forward(self, p: Sequence[Params], x: Array, ctx: Context) -> tuple[Array, ChainBackward]:
+        """Outputs of x and the way back. p: for each stage.
+
+        ctx: as for one layer; its `layer` is the number of the first stage's.
+        """
+        backwards: list[tuple[Chain, ChainBackward]] = []
+        y, mine = x, ctx.may_overwrite_input
+        for chain in self.split:
+            y, backward, mine = chain.forward(_of(chain, p), y, self._context(chain, mine, ctx))
+            backwards.append((chain, backward))
+        return y, lambda dy, g: self._backward(backwards, dy, g, 0 if ctx.wants_input_gradient else self.first_trained)
+
+    def _context(self, chain: Chain, mine: bool, ctx: Context) -> Context:
+        first = chain.stages[0]
+        wanted = ctx.wants_input_gradient or first.index > self.first_trained
+        return ctx.but(layer=ctx.layer + first.number, wants_input_gradient=wanted, may_overwrite_input=mine)
+
+    def _backward(
+        self, backwards: Sequence[tuple[Chain, ChainBackward]], dy: Array, g: Sequence[Params], last: int
+    ) -> Array | None:
+        dx: Array | None = dy
+        for chain, backward in reversed(backwards):
+            if chain.stages[-1].index < last:
+                break
+            assert dx is not None, "only the last one that is called may return None"
+            dx = backward(dx, _of(chain, g))
+        return dx
+
+
+def _of(chain: Chain, params: Sequence[Params]) -> list[Params]:
+    return [params[stage.index] for stage in chain.stages]
