@@ -1,6 +1,7 @@
 """Dropout."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distprop.nn.arrays import Array, Params
 from distprop.nn.elementwise import runs
@@ -23,10 +24,12 @@ def dropout(rate: float) -> Layer:
 
     def fill(mask: Array, ctx: Context) -> None:
         for piece, (run,) in enumerate(runs(mask)):
-            words = ctx.random_bits(-(-run.size // VALUES_PER_WORD), piece)
-            draws = words.astype("<u8", copy=False).view("<u2")[: run.size]
-            np.greater_equal(draws, dropped, out=run)
-            np.multiply(run, factor, out=run)
+            choose(run, ctx.random_bits(-(-run.size // VALUES_PER_WORD), piece))
+
+    def choose(run: Array, words: NDArray[np.uint64]) -> None:
+        draws = words.astype("<u8", copy=False).view("<u2")[: run.size]
+        np.greater_equal(draws, dropped, out=run)
+        np.multiply(run, factor, out=run)
 
     def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:  # noqa: ARG001 - has no parameters
         if not ctx.training:
