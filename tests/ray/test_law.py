@@ -127,6 +127,16 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(law: Law, config: dict
     law.holds_for(result, watch)
 
 
+@only(argvalues=["adam"])
+def test_a_worker_that_hangs_is_ended_and_replaced(law: Law, config: dict[str, Any], cluster: Running) -> None:
+    """Stopped in an evaluation's barrier; its pulse is missed after `patience_seconds`."""
+    watch = Watch(at_version(Evaluated, 12, lambda: cluster.actors("Worker")[0].suspend()))
+    impatient = {**config, "cluster": {"patience_seconds": 2.0}}
+    result = train(impatient, workers=2, servers=1, address=cluster.address, listeners=[watch])
+    assert watch.seen(WorkerLost) == 1
+    law.holds_for(result, watch)
+
+
 @only(argvalues=["sgd"])
 def test_a_lost_server_costs_the_steps_since_the_last_checkpoint(
     law: Law, config: dict[str, Any], cluster: Running
