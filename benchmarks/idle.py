@@ -31,6 +31,7 @@ class IdleComputer(LeafComputer):
         step: int,  # noqa: ARG002
         shard: int,  # noqa: ARG002
         out: Array,
+        squares: bool = False,  # noqa: ARG002
     ) -> Tail:
         """Write ones into out (P,); the loss is 1 a row."""
         if self.sleep:
