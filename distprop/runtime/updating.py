@@ -28,7 +28,7 @@ from distprop.runtime.threads import Threads
 Sums = NDArray[np.float64]
 Rows = tuple[list[float], ...]
 
-RUNS_A_THREAD = 4
+RUNS_A_THREAD = 2
 """Runs that are worth waking a thread for."""
 
 
