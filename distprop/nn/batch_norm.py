@@ -110,7 +110,7 @@ def _mean_of_first(x: Array) -> Array:
     """The mean of the first places: near enough to the mean of all to compute variances by."""
     places = x.reshape(-1, x.shape[-1])
     few = places[: max(2, AT_ONCE // (8 * x.shape[-1]))]
-    mean: Array = np.mean(few, axis=0, dtype=np.float64).astype(x.dtype)
+    mean: Array = np.mean(few, axis=0)
     return mean
 
 
@@ -171,7 +171,9 @@ class _Sums:
         self.channels = values.shape[-1]
         self.ones = ctx.shared("ones", (_height(lines),))
         self.ones.fill(1)
-        self.parts = ctx.shared("block sums", (2, -(-len(lines) // _height(lines)), lines.shape[1]))
+        shape = 2, -(-len(lines) // _height(lines)), lines.shape[1]
+        self.parts = ctx.shared("block sums", shape)
+        self.exact = ctx.shared("exact sums", shape, np.float64)
 
     def take(self, number: int, first: Array, second: Array) -> None:
         """Add up the lines of a block."""
@@ -180,7 +182,8 @@ class _Sums:
 
     def totals(self) -> tuple[Exact, Exact]:
         """Both sums, (C,)."""
-        lines = self.parts.sum(axis=1, dtype=np.float64)
+        np.copyto(self.exact, self.parts)  # a sum that converts would allocate
+        lines = self.exact.sum(axis=1)
         first, second = lines.reshape(2, -1, self.channels).sum(axis=1)
         return first, second
 

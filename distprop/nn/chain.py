@@ -52,7 +52,7 @@ class Chain:
 
         ctx: as for one layer; its `layer` is the number of the first stage's.
         """
-        ctx = ctx.but(layer=ctx.layer - self.stages[0].number)
+        ctx = ctx.but(layer=ctx.layer - self.stages[0].number, output_passes=False)
         if self.in_pieces and len(x) > PIECE:
             return self._forward_in_pieces(p, x, ctx)
         return self._forward(p, x, ctx)
@@ -63,6 +63,8 @@ class Chain:
         for turn, place in enumerate(self.order):
             stage = self.stages[place]
             y, backward = stage.layer.forward(p[place], y, self._context(turn, mine, ctx))
+            if ctx.watch is not None:
+                ctx.watch.see(ctx.layer + stage.number, y)
             if not stage.keeps_time:
                 ctx.lengths.values = None
             mine = mine if stage.layer.output == "input" else stage.layer.output == "free" or not ctx.training
@@ -72,12 +74,12 @@ class Chain:
 
     def _context(self, turn: int, mine: bool, ctx: Context) -> Context:
         stage = self.stages[self.order[turn]]
-        following = self.order[turn + 1 : turn + 2]
+        following = [self.stages[place].layer for place in self.order[turn + 1 : turn + 2]]
         return ctx.but(
             layer=ctx.layer + stage.number,
             wants_input_gradient=ctx.wants_input_gradient or self.order[turn] > self.first_trained,
             may_overwrite_input=mine,
-            output_passes=any(self.stages[place].layer.forgets for place in following),
+            output_passes=following[0].forgets if following else ctx.output_passes,
         )
 
     def _forward_in_pieces(self, p: Sequence[Params], x: Array, ctx: Context) -> tuple[Array, ChainBackward, bool]:
@@ -88,7 +90,7 @@ class Chain:
         for piece, rows in _pieces(len(x)):
             own = ctx.lengths.of(rows)
             # Without a way back nothing is kept, and all pieces use the same memory.
-            inner = ctx.but(piece=piece if ctx.training else 0, lengths=own)
+            inner = ctx.but(piece=piece if ctx.training else 0, lengths=own, output_passes=True)  # copied at once
             y[rows], backward, _ = self._forward(p, x[rows], inner)
             if own.values is not None:
                 whole[rows] = own.values

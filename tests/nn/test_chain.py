@@ -40,6 +40,17 @@ BLOCKS = [
     {"repeat": {"times": 2, "layers": [{"residual": [{"dense": 5}, "tanh"]}]}},
     {"dense": 3},
 ]
+NORMALIZED = [
+    {"conv2d": 4},
+    "batch_norm",
+    "relu",
+    "max_pool2d",
+    {"residual": [{"conv2d": 4}, "batch_norm", "relu", {"conv2d": 4}]},
+    {"parallel": {"branches": [[{"conv2d": 2}, "batch_norm"], ["gelu", {"conv2d": 3}]], "join": "concat"}},
+    "global_average_pool",
+    "batch_norm",
+    {"dense": 3},
+]
 SHAPE = (9, 8, 2)
 
 
@@ -82,7 +93,7 @@ def without_dropout(layers):
 
 
 @pytest.mark.parametrize("rows", [1, PIECE, PIECE + 1, 3 * PIECE])
-@pytest.mark.parametrize("layers", [IMAGES, without_dropout(BLOCKS)])
+@pytest.mark.parametrize("layers", [IMAGES, without_dropout(BLOCKS), NORMALIZED])
 def test_pieces_and_the_order_of_layers_change_no_value(layers, rows):
     network = build_network(layers, SHAPE)
     flat, x, dy = weights_of(network, np.float64), images(rows, dtype=np.float64), rng(1).normal(size=(rows, 3))
