@@ -19,6 +19,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adam": {"adam": {"learning_rate": 2e-3}, "clip_norm": 0.7},
     "adamw": {"adamw": {"learning_rate": {"cosine": 3e-3}, "weight_decay": 0.02}, "clip_norm": 0.5},
 }
+MODEL: list[Any] = [{"dense": 450}, "gelu", {"dropout": 0.2}, {"dense": 3}]  # 16,650 weights: more than one block
+MODELS: dict[str, list[Any]] = {"adam": [{"dense": 450}, "batch_norm", "gelu", {"dropout": 0.2}, {"dense": 3}]}
 
 
 def write_rows(path: Path) -> Path:
@@ -45,7 +47,7 @@ def job(rows: Path, checkpoints: Path, optimizer: str = "adamw") -> dict[str, An
             "batch_size": BATCH,
             "shuffle_rows": 25,
         },
-        "model": [{"dense": 450}, "gelu", {"dropout": 0.2}, {"dense": 3}],  # 16,650 weights: more than one block
+        "model": MODELS.get(optimizer, MODEL),
         "loss": "softmax_cross_entropy",
         "metrics": ["accuracy"],
         "optimizer": OPTIMIZERS[optimizer],

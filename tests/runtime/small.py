@@ -32,6 +32,15 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "averaged": {"adam": {"learning_rate": 0.03}, "average": 0.8, "clip_norm": None},
     "plateau": {"sgd": {"learning_rate": {"reduce_on_plateau": {"start": 0.1, "patience": 1, "min_delta": 9}}}},
 }
+NORMALIZED: list[Any] = [
+    "batch_norm",
+    {"dense": 9},
+    "batch_norm",
+    "relu",
+    {"residual": [{"dense": 9}, "batch_norm", "tanh"]},
+    {"dropout": 0.2},
+    {"dense": CLASSES},
+]
 
 
 def table(rows: int = ROWS, seed: int = 0) -> dict[str, np.ndarray]:

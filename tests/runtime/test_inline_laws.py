@@ -9,14 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop import events
-from tests.runtime.small import OPTIMIZERS, Fate, Ran, chance_of, run, small_job, stop_at
+from tests.runtime.small import NORMALIZED, OPTIMIZERS, Fate, Ran, chance_of, run, small_job, stop_at
 
 seeds = st.integers(0, 2**32)
 hosts = st.integers(1, 3)
-optimizers = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+optimizers = pytest.mark.parametrize("name", [*sorted(OPTIMIZERS), "batch norm"])
 
 
 def job_of(name: str, rows: str, room: Path) -> dict[str, Any]:
+    """With one of the optimizers; or with running statistics, averaged and beside gradients that are clipped."""
+    if name == "batch norm":
+        return small_job(rows, room, model=NORMALIZED, optimizer={"clip_norm": 0.5, "adam": {}, "average": 0.8})
     return small_job(rows, room, optimizer={"clip_norm": 0.5, **OPTIMIZERS[name]})
 
 
