@@ -17,6 +17,7 @@ from distprop.events import (
     RunStarted,
     ServerLost,
     StepEnded,
+    Warned,
     WorkerLost,
 )
 from distprop.report import Result
@@ -171,6 +172,8 @@ class Console:
                 self._say(f"{event.why}; going on from the last checkpoint")
             case CheckpointFailed():
                 self._say(f"no checkpoint at step {event.version:,} ({event.why}); the one before is whole")
+            case Warned():
+                self._say(f"step {event.version:,}: {event.what}\n  {event.kind}; {event.fix}")
             case _:
                 pass
 
@@ -210,6 +213,10 @@ def summary(result: Result) -> str:
     if result.time_shares:
         lines.append(
             "  workers' time: " + ", ".join(f"{name} {share:.0%}" for name, share in result.time_shares.items())
+        )
+    if result.noise_scale is not None:
+        lines.append(
+            f"  largest useful batch: about {float(f'{result.noise_scale:.2g}'):,.0f} rows (gradient noise scale)"
         )
     facts = {"digest": result.digest, "run": _run(result), "model": result.model_uri, "checkpoint": result.checkpoint}
     lines += [f"  {name:<10} {value}" for name, value in facts.items() if value]

@@ -105,7 +105,7 @@ class Diagnosed(Event):
     """What was seen in single layers, at the update that made `version` or at its evaluation; in the layers' order."""
 
     version: int
-    figures: Metrics  # "gradient_norm/0.dense", "update_ratio/0.dense", "dead/1.relu", "saturated/1.tanh", "noise_scale"
+    figures: Metrics  # "gradient_norm/0.dense", "update_ratio/0.dense", "dead/1.relu", "saturated/4.tanh", ...
     noise: tuple[float, float] | None = None  # of this step: variance of rows' gradients, square of the true one
 
 

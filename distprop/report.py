@@ -1,7 +1,7 @@
 """What training, describing and checking a job hand back: frozen values that a person or a program reads."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class Result:
     spooled: int = 0  # records that MLflow has not acknowledged: `distprop sync` sends them
     spool: str | None = None  # where they wait
     time_shares: Mapping[str, float] = field(default_factory=dict)  # of the workers' time; with `profile` only
+    noise_scale: float | None = None  # of the gradient: batches of more rows than that hardly help
+    warnings: Sequence[str] = ()  # about layers
 
     def plain(self) -> dict[str, Any]:
         """The object that `--json` prints: what is not finite is null."""

@@ -170,6 +170,7 @@ def container(
         ids=max(block.layers[0].ids for block in blocks),
         keeps=lambda shape: sum(block.keeps(shape) for block in blocks),
         statistics={name: share for block in blocks for name, share in block.statistics.items()},
+        blocks=tuple(blocks),
     )
 
 

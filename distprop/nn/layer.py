@@ -62,6 +62,8 @@ class Context:
     """A Stack where several leaves are computed together; None: all rows are of one leaf."""
     lengths: Lengths = field(default_factory=Lengths)
     """How many of each row's time steps are real; one holder for all layers of a pass."""
+    watch: Any = None
+    """What sees the outputs of layers: an activity.Watch; None: nobody."""
 
     def but(self, **changes: Any) -> "Context":
         """A copy in which `changes` hold: as `dataclasses.replace`, at a fifth of its price."""
@@ -140,6 +142,7 @@ class Layer(NamedTuple):
     keeps: shape of one row in -> values kept for backward beside y, for one row.
     statistics: which parameters are running means of what leaves have, and the share by which they move at each step.
         Their gradient is the leaf's values, times its rows.
+    blocks: of a container, the containers.Block that it is made of.
     """
 
     kind: str
@@ -158,6 +161,7 @@ class Layer(NamedTuple):
     ids: int = 0
     keeps: Callable[[Shape], int] = _nothing
     statistics: Mapping[str, float] = MappingProxyType({})
+    blocks: tuple[Any, ...] = ()
 
 
 def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distprop.errors import ShapeError
+from distprop.nn.activity import Activity, Watch
 from distprop.nn.arena import Block
 from distprop.nn.arrays import Array
 from distprop.nn.counts import Counts, Table
@@ -29,10 +30,11 @@ class LeafComputer:
         metrics: Sequence[Metric],
         seed: int,
         counts: Counts | None = None,
+        activity: Activity | None = None,
     ) -> None:
         require_outputs(network, loss)
         self.network, self.loss, self.seed = network, loss, seed
-        self.layout = TailLayout(tuple(metrics), loss.predicted_width(network.output_shape[-1]), counts)
+        self.layout = TailLayout(tuple(metrics), loss.predicted_width(network.output_shape[-1]), counts, activity)
         self.workspace = Workspace()
 
     @property
@@ -77,13 +79,15 @@ class LeafComputer:
     def evaluate(
         self, flat: Array, x: Array, y: Array, weights: Array | None = None, rows: Table | None = None
     ) -> Tail:
-        """The tail (evaluation_width,) of a batch, with counts behind; no gradient, no dropout. Raises ShapeError.
+        """The tail (evaluation_width,) of a batch, with all that is behind; no gradient, no dropout. Raises ShapeError.
 
         rows (N, layout.row_width): where the rows are written, if a metric needs them.
         """
-        tail = np.empty(self.evaluation_width)
+        tail = np.zeros(self.evaluation_width)
+        activity = self.layout.activity
+        watch = Watch(activity, tail[self.layout.counts_stop :]) if activity else None
         with np.errstate(all="ignore"):
-            outputs, _ = self.network.forward(flat, x, Pass(self.workspace))
+            outputs, _ = self.network.forward(flat, x, Pass(self.workspace, watch=watch))
             self._loss_into(tail, outputs, y, weights)
         if rows is not None and self.layout.row_width:
             self.layout.write_rows(rows, (self.loss.predicted(outputs), y, weights))

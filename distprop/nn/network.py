@@ -34,6 +34,7 @@ class Pass:
     place: Place = field(default=Place())
     stack: Any = None  # of leaves that are computed together
     input_gradient: bool = False
+    watch: Any = None  # what sees the outputs of layers: an activity.Watch
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,9 @@ class Network:
         weights = run.workspace.views(flat, self._lend)
         wanted, place = run.input_gradient, run.place
         # x belongs to the caller
-        ctx = Context(run.workspace, 0, flat.dtype, run.training, wanted, False, place, stack=run.stack)
+        ctx = Context(
+            run.workspace, 0, flat.dtype, run.training, wanted, False, place, stack=run.stack, watch=run.watch
+        )
         y, backward = self.chains.forward(weights, self._as_input(x, flat.dtype), ctx)
 
         def back(dy: Array, g: Array) -> Array | None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from distprop.nn.activity import Activity
 from distprop.nn.arrays import Array
 from distprop.nn.counts import Counts, Table
 from distprop.nn.metric import Metric
@@ -18,8 +19,9 @@ LOSS, WEIGHT, ROWS, SQUARES, SUMS = 0, 1, 2, 3, 4  # where things are; metric su
 
 @dataclass(frozen=True)
 class TailLayout:
-    """Where things are in a tail: float64 [loss, weight, rows, squares, *metric sums], and in evaluations *counts.
+    """Where things are in a tail: float64 [loss, weight, rows, squares, *metric sums], and what evaluations add.
 
+    That is *counts, then *activity: sums over what layers give.
     squares: of leaves of which it was asked, the square of the gradient's length, over the weight; else 0.
     outputs: how many values are predicted of a row. Tails are added value by value. Where a metric needs all rows at
     once, an evaluation's tail has room for each row of the split behind its counts: a leaf writes its own rows in
@@ -29,6 +31,7 @@ class TailLayout:
     metrics: tuple[Metric, ...]
     outputs: int
     counts: Counts | None = None
+    activity: Activity | None = None
 
     @cached_property
     def spans(self) -> tuple[slice, ...]:
@@ -43,7 +46,12 @@ class TailLayout:
 
     @cached_property
     def evaluation_width(self) -> int:
-        """Values in the tail of an evaluation before gathered rows: those of a gradient's, then the counts."""
+        """Values in the tail of an evaluation before gathered rows: of a gradient's, then the counts, then activity."""
+        return self.counts_stop + (self.activity.width if self.activity else 0)
+
+    @cached_property
+    def counts_stop(self) -> int:
+        """Where the counts end."""
         return self.width + (int(np.prod(self.counts.shape)) if self.counts else 0)
 
     @cached_property
@@ -82,7 +90,7 @@ class TailLayout:
         for metric, span in zip(self.metrics, self.spans, strict=True):
             tail[span] = metric.sums(*batch)
         if self.counts is not None and tail.size == self.evaluation_width:
-            tail[self.width :] = self.counts.table(*batch).reshape(-1)
+            tail[self.width : self.counts_stop] = self.counts.table(*batch).reshape(-1)
 
     def read(self, tail: Tail) -> dict[str, float]:
         """The loss and the metrics of the rows whose tails were added; NaN where there were none.
@@ -102,4 +110,10 @@ class TailLayout:
         """The table of counts behind an evaluation's tail, or None where it has none."""
         if self.counts is None or tail.size < self.evaluation_width:
             return None
-        return tail[self.width : self.evaluation_width].reshape(self.counts.shape)
+        return tail[self.width : self.counts_stop].reshape(self.counts.shape)
+
+    def read_activity(self, tail: Tail) -> dict[str, float]:
+        """Shares of dead and saturated units, by figure, behind an evaluation's tail."""
+        if self.activity is None or tail.size < self.evaluation_width or not tail[ROWS]:
+            return {}
+        return self.activity.read(tail[self.counts_stop : self.evaluation_width])

@@ -7,6 +7,7 @@ from typing import Any
 
 from distprop.data.dataset import Dataset
 from distprop.data.receipt import LIMBS
+from distprop.nn.activity import watched
 from distprop.nn.counts import Counts, confusion_counts, scatter_counts
 from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import Loss, build_loss
@@ -35,6 +36,7 @@ class Blueprint:
     seed: int
     last: int  # updates in the whole job
     dataset: Dataset
+    watches: bool = False  # whether evaluations look for units that do nothing
 
     @cached_property
     def network(self) -> Network:
@@ -70,7 +72,8 @@ class Blueprint:
     def computer(self) -> LeafComputer:
         """A new computer of leaves, with memory of its own."""
         metrics = build_metrics(self.metric_names, self.loss.task, self.loss.quantiles)
-        return LeafComputer(self.network, self.loss, metrics, self.seed, self._counts())
+        activity = watched(self.network.stages) if self.watches else None
+        return LeafComputer(self.network, self.loss, metrics, self.seed, self._counts(), activity)
 
     def _counts(self) -> Counts | None:
         if self.loss.task == "regression":

@@ -175,6 +175,9 @@ class Desk:
         self.factor *= opinion.factor
         self.metrics.update(found)
         self.emit(self._evaluated(gathered, opinion))
+        idle = self._layout.read_activity(gathered.tail[:-LIMBS]) if split == "valid" else {}
+        if idle:
+            self.emit(events.Diagnosed(self.clock(), version, idle))
         return messages.Verdict(gathered.attempt, version, opinion.stop, opinion.factor, opinion.best)
 
     def _evaluated(self, gathered: messages.Gathered, opinion: Opinion) -> events.Evaluated:

@@ -42,10 +42,10 @@ def layer_of(view: str) -> str:
 
 
 def lengths(arena: Arena, groups: Sequence[Group], row: Sums) -> dict[str, float]:
-    """The length of each layer's part of a row of sums (blocks,); layers that are frozen are left out."""
+    """The length of each layer's part of a row of sums (blocks,); what is frozen, or no parameter, is left out."""
     parts: dict[str, list[float]] = {}
     for view, (slot, group) in enumerate(zip(arena.slots, groups, strict=True)):
-        if not group.frozen:
+        if not group.frozen and not group.follows:
             parts.setdefault(layer_of(slot.name), []).extend(row[arena.view_blocks(view)].tolist())
     return {layer: global_norm(values) for layer, values in parts.items()}
 

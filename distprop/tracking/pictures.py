@@ -20,7 +20,7 @@ def draw_curves(history: History, path: Path) -> Path | None:
     kinds = sorted({name.split("/", 1)[1] for name in history}, key=lambda kind: (kind != "loss", kind))[:MOST_PANELS]
     if not kinds:
         return None
-    figure = _figure(5.0 * min(len(kinds), 3), 3.6 * math.ceil(len(kinds) / 3))
+    figure = blank(5.0 * min(len(kinds), 3), 3.6 * math.ceil(len(kinds) / 3))
     for place, kind in enumerate(kinds, start=1):
         axes = figure.add_subplot(math.ceil(len(kinds) / 3), min(len(kinds), 3), place)
         for split, colour in (("train", "#4c78a8"), ("valid", "#f58518")):
@@ -33,7 +33,7 @@ def draw_curves(history: History, path: Path) -> Path | None:
         axes.set_ylabel(kind)
         axes.grid(alpha=0.3)
         axes.legend()
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def draw_counts(record: Mapping[str, Any], folder: Path) -> Path | None:
@@ -55,7 +55,7 @@ def draw_binary(record: Mapping[str, Any], path: Path) -> Path:
     roc: (1 - specificity, sensitivity) pairs; calibration: (mean probability, share, weight); point: (threshold,
     sensitivity, specificity).
     """
-    figure = _figure(10.0, 4.6)
+    figure = blank(10.0, 4.6)
     threshold, sensitivity, specificity = record["point"]
     axes = figure.add_subplot(1, 2, 1)
     axes.plot(*zip(*record["roc"], strict=True), color="#4c78a8")
@@ -69,7 +69,7 @@ def draw_binary(record: Mapping[str, Any], path: Path) -> Path:
     sizes = [20.0 + 180.0 * weight / most for weight in weights]
     axes.scatter(means, shares, s=sizes, color="#4c78a8", label="tenths of probability, larger with more rows")
     _square(axes, f"{record['split']}: calibration", "mean probability", "share that is positive")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def _square(axes: Any, title: str, across: str, up: str) -> None:
@@ -84,7 +84,7 @@ def _square(axes: Any, title: str, across: str, up: str) -> None:
 def draw_confusion(counts: Sequence[Sequence[float]], classes: Sequence[str], path: Path, split: str) -> Path:
     """Counts (K, K): [true][predicted] rows; coloured by the share of the true class."""
     size = min(14.0, 3.0 + 0.45 * len(counts))
-    figure = _figure(size + 1.0, size)
+    figure = blank(size + 1.0, size)
     axes = figure.add_subplot()
     shares = [[count / max(sum(row), 1.0) for count in row] for row in counts]
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
@@ -97,13 +97,13 @@ def draw_confusion(counts: Sequence[Sequence[float]], classes: Sequence[str], pa
         axes.set_xticks(range(len(counts)), names, rotation=90)
         axes.set_yticks(range(len(counts)), names)
         _write_counts(axes, counts, shares)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def draw_scatter(counts: Sequence[Sequence[float]], span: Sequence[float], path: Path, split: str) -> Path:
     """Counts (bins, bins): [actual][predicted] rows; span: the lowest and highest value, cut evenly by the bins."""
     low, high = span
-    figure = _figure(6.0, 5.0)
+    figure = blank(6.0, 5.0)
     axes = figure.add_subplot()
     shown = [[math.log1p(counts[actual][guess]) for actual in range(len(counts))] for guess in range(len(counts))]
     image = axes.imshow(shown, cmap="viridis", origin="lower", extent=(low, high, low, high), aspect="auto")
@@ -112,7 +112,7 @@ def draw_scatter(counts: Sequence[Sequence[float]], span: Sequence[float], path:
     axes.set_title(f"{split}: predicted against actual")
     axes.set_xlabel("actual")
     axes.set_ylabel("predicted")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def _write_counts(axes: Any, counts: Sequence[Sequence[float]], shares: Sequence[Sequence[float]]) -> None:
@@ -128,7 +128,7 @@ def _right(counts: Sequence[Sequence[float]]) -> float:
     return math.fsum(counts[place][place] for place in range(len(counts))) / max(rows, 1.0)
 
 
-def _figure(width: float, height: float) -> Any:
+def blank(width: float, height: float) -> Any:
     """A figure of its own canvas: pyplot keeps global state and may want a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -138,6 +138,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _saved(figure: Any, path: Path) -> Path:
+def saved(figure: Any, path: Path) -> Path:
+    """The path, where the figure is now."""
     figure.savefig(path, dpi=110)
     return path

@@ -9,6 +9,7 @@ from distprop.events import (
     Checkpointed,
     CheckpointFailed,
     DatasetUsed,
+    Diagnosed,
     EpochEnded,
     Evaluated,
     Event,
@@ -19,6 +20,7 @@ from distprop.events import (
     RunStarted,
     ServerLost,
     StepEnded,
+    Warned,
     WorkerJoined,
     WorkerLost,
 )
@@ -30,6 +32,7 @@ MLFLOW_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KIL
 PARAMS_A_REQUEST = 100
 CONFIG_FILE = "job.yaml"
 TIMELINE_FILE = "timeline.json"
+WARNINGS_FILE = "warnings.txt"
 COUNTED = {
     WorkerJoined: "faults/workers_joined",
     WorkerLost: "faults/workers_lost",
@@ -48,6 +51,8 @@ class Recorder:
         self._counts: Counter[str] = Counter()
         self._receipts: Counter[str] = Counter()
         self._picture: Evaluated | None = None
+        self._layers = False  # whether there is anything to draw of them
+        self._warnings: list[str] = []
 
     def records(self, event: Event) -> list[Record]:
         """What to record of this event; none for an event of a kind that we do not know."""
@@ -68,8 +73,8 @@ class Recorder:
                 made = [tags({"distprop.last_checkpoint": event.path, "distprop.version": str(event.version)})]
             case ModelSaved():
                 made = [_model(event), tags({"distprop.digest": event.digest})]
-            case ProfileTaken():
-                made = [{"kind": "text", "name": TIMELINE_FILE, "text": event.trace}]
+            case Diagnosed() | Warned() | ProfileTaken():
+                made = self._looked_closely(event)
             case RunEnded():
                 made = self._ended(event)
             case _:
@@ -118,6 +123,23 @@ class Recorder:
             return []
         return [points(event.version, event.time, metrics, once=legal_name(next(iter(metrics))))]
 
+    def _looked_closely(self, event: Diagnosed | Warned | ProfileTaken) -> list[Record]:
+        if isinstance(event, ProfileTaken):
+            return [{"kind": "text", "name": TIMELINE_FILE, "text": event.trace}]
+        return self._warned(event) if isinstance(event, Warned) else self._diagnosed(event)
+
+    def _diagnosed(self, event: Diagnosed) -> list[Record]:
+        figures = dict(event.figures)
+        if not figures:
+            return []
+        self._layers = True
+        return [points(event.version, event.time, figures, once=legal_name(next(iter(figures))))]
+
+    def _warned(self, event: Warned) -> list[Record]:
+        self._warnings.append(f"step {event.version}, {event.kind}: {event.what}\n  {event.fix}\n")
+        text: Record = {"kind": "text", "name": WARNINGS_FILE, "text": "".join(self._warnings)}
+        return [tags({f"distprop.warning.{event.kind}": event.what}), text]
+
     def _counted(self, event: Event) -> list[Record]:
         name = COUNTED.get(type(event))
         if name is None:
@@ -137,6 +159,8 @@ class Recorder:
         made += [tags(piece) for piece in portions({**named, **event.tags}, PARAMS_A_REQUEST)]
         made.append({"kind": "link", "points": self._final(event)})
         made.append({"kind": "picture", "picture": "curves"})
+        if self._layers:
+            made.append({"kind": "picture", "picture": "layers"})
         if self._picture is not None:
             made.append(_picture(self._picture))
             made += _curves(self._picture)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from distprop.errors import DistpropError, UserError
 from distprop.tracking.address import make_client, settle_environment
+from distprop.tracking.layers import KINDS, LAYERS_FILE, draw_layers
 from distprop.tracking.naming import cut
 from distprop.tracking.pictures import CURVES_FILE, draw_counts, draw_curves
 from distprop.tracking.spool import SpoolJob
@@ -176,14 +177,17 @@ class MlflowStore:
         """Drawn from the record, or from the run's own history where it is about curves."""
         with _answers(), _makes_sense(), tempfile.TemporaryDirectory() as folder:
             if record["picture"] == "curves":
-                drawn = draw_curves(self._history(run_id), Path(folder) / CURVES_FILE)
+                drawn = draw_curves(self._history(run_id, ("train/", "valid/")), Path(folder) / CURVES_FILE)
+            elif record["picture"] == "layers":
+                drawn = draw_layers(self._history(run_id, KINDS), Path(folder) / LAYERS_FILE)
             else:
                 drawn = draw_counts(record, Path(folder))
             if drawn is not None:
                 self.client.log_artifact(run_id, str(drawn))
 
-    def _history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        names = [name for name in self.client.get_run(run_id).data.metrics if name.startswith(("train/", "valid/"))]
+    def _history(self, run_id: str, of: tuple[str, ...]) -> dict[str, list[tuple[int, float]]]:
+        """The metrics whose names start so."""
+        names = [name for name in self.client.get_run(run_id).data.metrics if name.startswith(of)]
         history = {name: self.client.get_metric_history(run_id, name) for name in sorted(names)}
         return {name: sorted((point.step, point.value) for point in found) for name, found in history.items()}
 

@@ -129,6 +129,7 @@ def make_blueprint(job: Job, dataset: Dataset, last: int, loss: Any) -> Blueprin
         seed=job.seed,
         last=last,
         dataset=dataset,
+        watches=job.diagnostics.enabled,
     )
 
 

@@ -9,6 +9,7 @@ from distprop.report import Result
 from distprop.runtime.session import Cluster
 from distprop.training.assembling import Assembly
 from distprop.training.conducting import Outcome
+from distprop.training.diagnosing import Doctor
 from distprop.training.placing import Placement
 from distprop.training.recording import Kept
 from distprop.training.starting import StartingPoint
@@ -25,6 +26,7 @@ class Ended:
     digest: str | None
     folder: str
     seconds: float
+    doctor: Doctor
 
 
 def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept, ended: Ended) -> Result:
@@ -49,6 +51,8 @@ def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept,
         spooled=kept.spooled,
         spool=kept.spool,
         time_shares=outcome.timeline.shares(),
+        noise_scale=ended.doctor.noise_scale,
+        warnings=tuple(one.what for one in ended.doctor.warned),
     )
 
 
@@ -79,4 +83,5 @@ def store(folder: str, result: Result) -> None:
 def load(folder: str) -> Result | None:
     """The result of a training that has finished; None where none was kept."""
     kept = Folder(folder).read(RESULT)
-    return Result(**json.loads(kept)) if kept is not None else None
+    stored = json.loads(kept) if kept is not None else None
+    return Result(**{**stored, "warnings": tuple(stored.get("warnings", ()))}) if stored else None

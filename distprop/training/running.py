@@ -22,6 +22,7 @@ from distprop.training import results
 from distprop.training.assembling import Assembly, assemble
 from distprop.training.clusters import connect, open_cluster, survey_map
 from distprop.training.conducting import Conductor, Outcome, new_name
+from distprop.training.diagnosing import Doctor, attended
 from distprop.training.handing import rows_in_files
 from distprop.training.interrupting import Interrupts
 from distprop.training.placing import Placement, place
@@ -102,7 +103,8 @@ class _Training:
         """Train, hand the model over, and always say how it ended."""
         rehearsing = rehearsal(self.assembly.job.faults, self.cluster)
         heard = events.fan_out(*listeners, *self.recording.listeners, rehearsing)
-        emit = self._stoppable(heard)
+        doctor = Doctor()
+        emit = attended(doctor, self._stoppable(heard))
         try:
             outcome = self._conductor(emit).run(start)
             model = self._save_model(outcome, emit)
@@ -115,7 +117,7 @@ class _Training:
         tags = {"distprop.digest": digest} if digest else {}
         emit(events.RunEnded(time.time(), outcome.status, outcome.version, outcome.metrics, digest, tags=tags))
         kept = self.recording.close()
-        ended = results.Ended(outcome, model, digest, self.folder, time.time() - began)
+        ended = results.Ended(outcome, model, digest, self.folder, time.time() - began, doctor)
         result = results.make(self.assembly, self.placement, self.cluster, kept, ended)
         if outcome.status == "finished":
             results.store(self.folder, result)

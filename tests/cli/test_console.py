@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from distprop.events import (
     RunStarted,
     ServerLost,
     StepEnded,
+    Warned,
     WorkerLost,
 )
 from distprop.report import Result
@@ -88,9 +90,19 @@ def test_held_out_metrics_join_the_line():
 
 
 def test_a_resumed_training_says_where_it_goes_on():
-    from dataclasses import replace
-
     assert "from step 40" in seen_after(replace(STARTED, version=40))
+
+
+def test_a_warning_names_the_layer_and_what_to_try():
+    said = seen_after(
+        STARTED, Warned(1.0, 7, "dead", "1.relu", "layer 1.relu: 95% of its units are 0", "use leaky_relu")
+    )
+    assert "layer 1.relu: 95% of its units are 0" in said and "leaky_relu" in said
+
+
+def test_the_summary_tells_the_largest_useful_batch():
+    assert "largest useful batch: about 1,200 rows" in summary(replace(RESULT, noise_scale=1234.5))
+    assert "useful" not in summary(RESULT)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +162,6 @@ def test_the_summary_says_how_it_ended_where_things_are_and_what_to_type():
 
 
 def test_the_summary_of_an_interrupted_training_says_how_to_go_on():
-    from dataclasses import replace
-
     text = summary(replace(RESULT, status="interrupted", model_uri=None, spooled=12))
     assert "next: distprop resume abc" in text
     assert "distprop sync abc" in text

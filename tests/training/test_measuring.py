@@ -126,7 +126,7 @@ def test_training_tails_have_no_room_for_rows(files: dict[str, str], here: Path)
     blueprint = assemble(load_job(job_of(files, here, 2))).blueprint
     layout = blueprint.computer().layout
     sizes = {split: blueprint.tail_size(layout, split) for split in (None, "valid", "test")}
-    assert sizes == {None: 4 + 1 + 4, "valid": 9 + 4 + 3 * 83, "test": 9 + 4 + 3 * 61}
+    assert sizes == {None: 4 + 1 + 4, "valid": 9 + 4 + 4 + 3 * 83, "test": 9 + 4 + 4 + 3 * 61}
     assert slot_layout(blueprint).tail == sizes["valid"]
 
 
