@@ -82,6 +82,14 @@ def test_a_broken_backward_is_found_in_a_network(broken):
     assert check_network(network, loss, x, targets(loss.name, 8, 3), rng()) > 1e-5
 
 
+def test_images_with_a_plain_background_are_no_reason_for_doubt():
+    """A pool whose largest value is there twice has a kink, which is no fault of a gradient."""
+    network = build_network([{"conv2d": 3}, "max_pool2d", "flatten", {"dense": 3}], (8, 8, 1))
+    x = np.zeros((6, 8, 8, 1))
+    x[:, 3:5, 3:5] = rng(1).normal(size=(6, 2, 2, 1))
+    assert check_network(network, LOSSES["softmax_cross_entropy"], x, rng(2).integers(0, 3, 6), rng(3)) < 1e-6
+
+
 def test_a_gradient_that_was_not_written_is_found():
     good = dense(4)
 
