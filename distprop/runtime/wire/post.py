@@ -30,6 +30,7 @@ class Post:
         self._peers: dict[int, Address] = {}  # by descriptor
         self._writing: set[Address] = set()  # to whom something waits to be sent
         self._epoll = select.epoll()
+        self.refused = 0  # frames
         self._inner: deque[Mail] = deque()
         self._encoded_last: tuple[Any, Sequence[Piece]] | None = None
         self._bell, self._ring = socket.socketpair()
@@ -112,7 +113,8 @@ class Post:
         except (OSError, EOFError):
             self._lose(peer)
         except FrameError as error:
-            _log.warning("the connection to %s %d is closed: %s", peer.role, peer.number, error)
+            self.refused += 1
+            _log.warning("the connection to %s %d is closed, %d so far: %s", *peer, self.refused, error)
             self._lose(peer)
         return []
 
