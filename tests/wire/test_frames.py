@@ -199,4 +199,4 @@ def test_a_peer_that_sends_no_frames_is_hung_up_on_and_that_is_logged(
         ours.close()
         heard = [mail for _ in range(10) for mail in post.poll(0.1 if post.peers else 0)]
     assert heard == [Mail(Address("server", 3), None)]
-    assert "the connection to server 3 is closed: a frame was" in caplog.text
+    assert "the connection to server 3 is closed, 1 refused so far: a frame was" in caplog.text

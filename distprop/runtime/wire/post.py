@@ -114,7 +114,7 @@ class Post:
             self._lose(peer)
         except FrameError as error:
             self.refused += 1
-            _log.warning("the connection to %s %d is closed, %d so far: %s", *peer, self.refused, error)
+            _log.warning("the connection to %s %d is closed, %d refused so far: %s", *peer, self.refused, error)
             self._lose(peer)
         return []
 
