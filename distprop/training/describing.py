@@ -85,6 +85,11 @@ def notes(assembly: Assembly, placement: Placement) -> Iterator[str]:
             f"leaves have {leaf} rows: a row costs about {price:.1f} times what it costs in a leaf of some hundred "
             "(measured); a larger `data.batch_size` or fewer `data.shards` make larger leaves, and other numbers"
         )
+        if any(slot.follows for slot in assembly.blueprint.network.arena.slots):
+            yield (
+                f"`batch_norm` normalizes each leaf by its own {leaf} rows, and of so few moments are noisy: "
+                "make leaves larger, or take `layer_norm` or `group_norm`"
+            )
     if placement.workers > plan.shards:
         yield (
             f"{placement.workers} workers for {plan.shards} shards: "

@@ -8,7 +8,7 @@ import pytest
 from distprop.config import load_job
 from distprop.training.assembling import assemble
 from distprop.training.describing import describe, server_bytes, worker_bytes
-from tests.runtime.small import run, small_job
+from tests.runtime.small import NORMALIZED, run, small_job
 
 
 def test_a_description_is_what_training_then_does(rows: str, here: Path) -> None:
@@ -54,5 +54,8 @@ def test_small_leaves_idle_workers_and_columns_left_out_are_noted(rows: str, her
     notes = describe(small_job(rows, here), ["cluster.workers=7"]).notes
     assert any("leaves have 7 rows" in note for note in notes)
     assert any("2 of them will have nothing to do" in note for note in notes)
+    assert not any("batch_norm" in note for note in notes)
+    normalized = describe(small_job(rows, here, model=NORMALIZED)).notes
+    assert any("`batch_norm` normalizes each leaf by its own 7 rows" in note for note in normalized)
     quiet = {"data.batch_size": 160, "data.shards": 2, "cluster.workers": 2}
     assert describe(small_job(rows, here), quiet).notes == ()
