@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from distprop.errors import DistpropError, TrainingError, UserError
     from distprop.events import Stop
     from distprop.model import Model, load_model
-    from distprop.report import CheckResult, Description, Result
-    from distprop.training import check, describe, resume, train
+    from distprop.report import CheckResult, Description, RateTest, Result
+    from distprop.training import check, describe, find_rate, resume, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "DistpropError",
     "Job",
     "Model",
+    "RateTest",
     "Result",
     "Stop",
     "TrainingError",
@@ -36,6 +37,7 @@ __all__ = [
     "describe",
     "errors",
     "events",
+    "find_rate",
     "load_job",
     "load_model",
     "resume",
@@ -49,12 +51,14 @@ _HOMES = {
     "DistpropError": "errors",
     "Job": "config",
     "Model": "model",
+    "RateTest": "report",
     "Result": "report",
     "Stop": "events",
     "TrainingError": "errors",
     "UserError": "errors",
     "check": "training",
     "describe": "training",
+    "find_rate": "training",
     "load_job": "config",
     "load_model": "model",
     "resume": "training",

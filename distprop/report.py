@@ -55,6 +55,17 @@ def finite(value: float) -> float | None:
 
 
 @dataclass(frozen=True)
+class RateTest:
+    """How the loss went while the learning rate rose from step to step."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]  # smoothed, one for each rate
+    suggestion: float | None  # where the loss fell fastest; None where it did not fall
+    smallest: float | None  # where the loss was smallest
+    broke_at: float | None  # where it broke; None where the test ended before
+
+
+@dataclass(frozen=True)
 class LayerRow:
     """One layer as `distprop show` prints it."""
 

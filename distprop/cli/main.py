@@ -6,6 +6,7 @@ import click
 
 from distprop import __version__
 from distprop.cli.failing import fail
+from distprop.cli.finding import find_rate
 from distprop.cli.looking import check, show
 from distprop.cli.making import import_data, init
 from distprop.cli.runs import list_runs, sync, ui
@@ -43,5 +44,5 @@ def main() -> None:
     """Train neural networks on CPU clusters: the same bits at any size, nothing lost."""
 
 
-for command in (train, resume, list_runs, show, check, init, import_data, evaluate, predict, sync, ui):
+for command in (train, resume, list_runs, show, check, find_rate, init, import_data, evaluate, predict, sync, ui):
     main.add_command(command)

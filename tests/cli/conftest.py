@@ -28,6 +28,9 @@ class Training(types.ModuleType):
     def resume(self, run, **words):
         return self._answer("resume", run, words)
 
+    def find_rate(self, job, **words):
+        return self._answer("find_rate", job, words)
+
     def describe(self, job):
         self.calls.append(("describe", job, {}))
         return self.description
