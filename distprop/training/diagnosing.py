@@ -68,7 +68,7 @@ class Doctor:
             yield from self._exploding(norms)
             yield from self._lengthy(of_kind(event.figures, "update_ratio"))
         yield from self._idle(of_kind(event.figures, "dead"), "dead", "units are 0 for every validation row", _DEAD)
-        text = "outputs for validation rows are within 1 % of a limit, where the slope is almost 0"
+        text = "outputs for validation rows are so near a limit that the slope there is almost 0"
         yield from self._idle(of_kind(event.figures, "saturated"), "saturated", text, _SATURATED)
 
     def _vanishing(self, norms: Mapping[str, float]) -> Iterator[tuple[str, str, str, str]]:

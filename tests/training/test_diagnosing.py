@@ -41,7 +41,12 @@ def test_forty_tanh_layers_with_small_weights_vanish_at_the_first(rows: str, her
 def test_a_rate_of_1000_explodes_and_names_a_layer(rows: str, here: Path) -> None:
     told: list[events.Event] = []
     model = [{"dense": 16}, "relu", {"dense": 16}, "relu"]
-    job = {**planted(rows, here, model, 1000.0), "loss": "mean_squared_error", "metrics": None, "model": [*model, {"dense": 1}]}
+    job = {
+        **planted(rows, here, model, 1000.0),
+        "loss": "mean_squared_error",
+        "metrics": None,
+        "model": [*model, {"dense": 1}],
+    }
     with pytest.raises(DivergedError, match=r"layer \d\.dense broke first"):
         run(job, listeners=[told.append])
     assert {event.kind for event in told if isinstance(event, events.Warned)} == {"exploding"}
