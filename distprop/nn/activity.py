@@ -43,7 +43,8 @@ class Activation:
     def add(self, y: Array, sums: Sums) -> None:
         """Add what outputs y (N, ..., units) show."""
         if self.kind == "relu":
-            highest = np.max(y.reshape(-1, self.units), axis=0, initial=0.0)
+            # Rows first, whole: that is several times as fast as unit by unit.
+            highest = np.max(np.max(y, axis=0, initial=0.0).reshape(-1, self.units), axis=0)
             sums += ~(highest <= 0)  # what is not a number is not dead
             return
         low, high = LIMITS[self.kind]
