@@ -1,4 +1,4 @@
-"""python -m benchmarks [steps wire transport scale data start accuracy] [--json FILE] [--cases A B C D E] [--quick]."""
+"""python -m benchmarks [PART ...] [--json FILE] [--cases A B C D E] [--quick]; parts: see benchmarks.running."""
 
 from distprop.numerics.kernel import environment, reexecute_with
 

@@ -138,8 +138,8 @@ def call_zeromq(address: str, port: int) -> RoundTrip:
     def round_trip(array: Array) -> Array:
         message, behind = packed(Push(0, array))
         calling.send_multipart([message, *behind], copy=False)
-        message, *frames = calling.recv_multipart(copy=False)
-        return unpacked(message, [frame.buffer for frame in frames])
+        got, *frames = calling.recv_multipart(copy=False)
+        return unpacked(got, [frame.buffer for frame in frames])
 
     return round_trip
 

@@ -13,7 +13,7 @@ from benchmarks.cases import CASES
 from benchmarks.part import Report, Settings
 from benchmarks.tables import plain, table
 
-PARTS = ("steps", "wire", "transport", "scale", "data", "start", "accuracy")
+PARTS = ("steps", "wire", "layers", "hosts", "transport", "scale", "data", "start", "accuracy")
 Measure = Callable[[Settings], list[Report]]
 
 
