@@ -1,0 +1,55 @@
+"""A job whose processes are all killed at once leaves no memory, no socket and no file behind."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios import held
+from tests.scenarios.conftest import Desk
+from tests.scenarios.making import job, write_rows
+
+pytestmark = [pytest.mark.scenario, pytest.mark.ray]
+
+SHARED = Path("/dev/shm")
+
+
+def kill_all(desk: Desk) -> None:
+    """Signal 9 to every process of the job, Ray's included, until none is left: some start others meanwhile."""
+    end = time.monotonic() + 30.0
+    while alive := desk.alive():
+        assert time.monotonic() < end, f"still alive: {alive}"
+        for pid in alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def left_in(desk: Desk, known: set[Path]) -> list[Path]:
+    """New files that all processes share, but for Ray's: its session folder with logs, ports and dead sockets stays."""
+    own, rays = Path(desk.variables["TMPDIR"]), Path(desk.variables["RAY_TMPDIR"])
+    named = [path for path in (*SHARED.rglob("*"), *rays.rglob("*")) if "distprop" in path.name]
+    return [path for path in (*own.rglob("*"), *named) if path not in known]
+
+
+def test_killed_all_at_once_a_job_leaves_nothing_behind(desk: Desk) -> None:
+    known = set(SHARED.rglob("*"))
+    write_rows(desk.folder / "rows.parquet")
+    desk.write("job.yaml", job(train={"epochs": 10_000}))
+    command = desk.start("train", "job.yaml", "--workers", "2", "--servers", "2")
+    command.wait_for(desk.checkpoints, "the first checkpoint")
+    family = desk.alive()
+    memory, listeners, files = held.memory(family), held.listeners(family), held.files(family, [SHARED])
+    assert len(memory) >= 4, "two servers and two workers have a segment each"
+    assert listeners, "servers listen"
+    assert memory <= held.memory(held.everybody())
+
+    kill_all(desk)
+    assert not memory & held.memory(held.everybody())
+    assert not listeners & held.listening()
+    assert not [file for file in files if file.exists()]
+    assert not left_in(desk, known)
+    assert desk.checkpoints(), "what was kept is there to go on with"
