@@ -20,7 +20,7 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-st
 
 
 class Cluster(NamedTuple):
-    """Where a cluster is, and the variables of whoever may enter it."""
+    """Where a cluster is, and the variables of whoever may enter it; its temporary files end with the cluster."""
 
     address: str
     variables: Mapping[str, str]
@@ -43,7 +43,7 @@ def ray_nodes(link: Link, cpus: int) -> Iterator[Cluster]:
             role = ["--head", f"--port={PORT}", "--include-dashboard=false"] if host == 0 else [f"--address={address}"]
             own = [f"--node-ip-address={link.address(host)}", f"--num-cpus={cpus}", f"--temp-dir={folder}"]
             _start([*link.prefix(host), *RAY, *role, *own, f"--object-store-memory={STORE}"], variables)
-        yield Cluster(address, variables)
+        yield Cluster(address, {**variables, "TMPDIR": folder})
 
 
 def _start(command: list[str], variables: Mapping[str, str]) -> None:
