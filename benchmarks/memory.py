@@ -1,7 +1,7 @@
 """The memory of a host's processes while a job runs, beside what the design says it is."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,11 @@ from benchmarks.driven import Driven
 from benchmarks.idle import IdleBlueprint, idle_job
 from benchmarks.part import Report
 
+Process = tuple[str, dict[str, float]]
+"""Its role, and its memory in MB."""
 ROLES = {"ray::Server": "server", "ray::Worker": "worker"}
 STEPS = 6
+FEW = 1000  # parameters of a job that has next to no arrays
 
 COLUMNS = {
     "vary": "memory of",
@@ -21,32 +24,44 @@ COLUMNS = {
     "shared_mb": "shared MB",
     "pss_mb": "share of all MB",
     "expected_mb": "arrays, computed",
+    "base_mb": "without arrays MB",
+    "beyond_mb": "beyond both MB",
 }
 
 REMARKS = [
     "After a few steps of Adam, one leaf a worker that only fills its gradient. share of all: own memory and this "
     "process's share of what several hold; the line of the host is the sum. arrays: two versions of weights, two of "
-    "the optimizer's state, a gradient a worker; the rest is Python, NumPy, pyarrow and Ray.",
+    "the optimizer's state, a gradient a worker. without arrays: the share of all in a job of "
+    f"{FEW:,} parameters: Python, NumPy, pyarrow and Ray. beyond both: what neither explains.",
 ]
 
 
 def memory_rows(parameters: int, workers: int) -> Report:
     """Each process of a host with so many workers, and the host."""
-    blueprint = idle_job(parameters, workers, optimizer="adam").blueprint(IdleBlueprint)
+    base = {role: memory["pss_mb"] for role, memory in _of_job(FEW, workers)}
+    return Report("Scale: memory", COLUMNS, lines(parameters, _of_job(parameters, workers), base), REMARKS)
+
+
+def lines(parameters: int, processes: list[Process], base: Mapping[str, float]) -> list[dict[str, Any]]:
+    """A line of the table for each process, and one for the host. base: by role, what a process has without arrays."""
     arena = 4 * parameters / 1e6
     computed = {"server": (2 + 2 * 2) * arena, "worker": arena}
+    rows: list[dict[str, Any]] = [
+        {"process": role, **memory, "expected_mb": computed[role], "base_mb": base[role]} for role, memory in processes
+    ]
+    host = {key: sum(row[key] for row in rows) for key in ("private_mb", "pss_mb", "expected_mb", "base_mb")}
+    host["beyond_mb"] = host["pss_mb"] - host["expected_mb"] - host["base_mb"]
+    return [{"vary": "memory", "parameters": parameters, **row} for row in (*rows, {"process": "host", **host})]
+
+
+def _of_job(parameters: int, workers: int) -> list[Process]:
+    blueprint = idle_job(parameters, workers, optimizer="adam").blueprint(IdleBlueprint)
     with closing(Driven(blueprint, workers)) as driven:
         driven.run(STEPS)
-        rows: list[dict[str, Any]] = [
-            {"vary": "memory", "process": role, "parameters": parameters, **memory, "expected_mb": computed[role]}
-            for role, memory in sorted(_processes(), key=lambda one: one[0])
-        ]
-    host = {key: sum(row[key] for row in rows) for key in ("private_mb", "pss_mb", "expected_mb")}
-    rows.append({"vary": "memory", "process": "host", "parameters": parameters, **host})
-    return Report("Scale: memory", COLUMNS, rows, REMARKS)
+        return sorted(_processes(), key=lambda one: one[0])
 
 
-def _processes() -> Iterator[tuple[str, dict[str, float]]]:
+def _processes() -> Iterator[Process]:
     """The servers and workers below this process."""
     parents = dict(_parents())
     for pid in parents:
