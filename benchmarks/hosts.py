@@ -22,7 +22,7 @@ SIZES = (100_000, 1_000_000, 10_000_000)
 WORKERS = (2, 4)
 SECONDS = 2.0  # of a block of steps, if the link were all that takes time
 BUCKETS = range(32, 256)  # kB that the link lets pass at once after a pause, small and large
-LITTLE = 1 / 64  # of a step's bytes, which the bucket may be
+LITTLE = 1 / 32  # of a step's bytes, which the bucket may be
 WARM = 3  # steps in which connections grow their windows and memory is touched
 
 COLUMNS = {

@@ -50,8 +50,9 @@ class Link:
     def shape(self, bucket: int) -> None:
         """Let `bucket` kB pass at once after a pause.
 
-        Where a busy CPU lets the kernel's timers run late, the link carries less than its rate as soon as the bucket is
-        full before they do: 256 kB are 2 ms.
+        Below 64 kB, the kernel's largest packet, every packet is cut up first, as a network card would do; here the CPU
+        does. And where a busy CPU lets the kernel's timers run late, the link carries less than its rate as soon as
+        the bucket is full before they do: 256 kB are 2 ms.
         """
         for name in self._hosts:
             shape = ("tbf", "rate", self._rate, "burst", f"{bucket}kb", "latency", WAITING)

@@ -23,7 +23,7 @@ def test_forty_megabytes_take_the_link_a_third_of_a_second() -> None:
 
 
 def test_what_passes_at_once_is_little_beside_a_step() -> None:
-    assert [hosts.bucket(size) for size in SIZES] == [32, 62, 256]
+    assert [hosts.bucket(size) for size in SIZES] == [32, 125, 256]
 
 
 def test_a_row_has_shares_of_the_link_and_bytes_a_step() -> None:
