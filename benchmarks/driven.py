@@ -74,7 +74,8 @@ class Driven:
         )
         papers = Papers(self._folder.name, "", {}, "", 1, lambda: None)
         desk = Desk(self._blueprint, course, Criteria(), papers, emit, time.time, self._cluster.replace)
-        opening = Open(self._attempt, course, Round(0, TRAIN), self._cluster.servers, None)
+        servers = self._cluster.servers
+        opening = Open(self._attempt, course, Round(0, TRAIN), servers, None, pieces=self._blueprint.pieces(servers))
         self._attempt += 1
         return Session(opening, desk)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.job import Job
 from distprop.nn.arrays import Array
-from distprop.nn.leaf import LeafComputer
+from distprop.nn.leaf import LeafComputer, Progress
 from distprop.nn.metrics import build_metrics
 from distprop.nn.tail import LOSS, ROWS, WEIGHT, Tail
 from distprop.runtime.blueprint import Blueprint
@@ -32,6 +32,7 @@ class IdleComputer(LeafComputer):
         shard: int,  # noqa: ARG002
         out: Array,
         squares: bool = False,  # noqa: ARG002
+        progress: Progress | None = None,  # noqa: ARG002
     ) -> Tail:
         """Write ones into out (P,); the loss is 1 a row."""
         if self.sleep:

@@ -70,7 +70,22 @@ class Chain:
             mine = mine if stage.layer.output == "input" else stage.layer.output == "free" or not ctx.training
             backwards.append((place, backward))
         last = 0 if ctx.wants_input_gradient else self.first_trained
-        return y, lambda dy, g: _backward(backwards[last:], dy, g), mine
+        return y, lambda dy, g: self._backward(backwards[last:], dy, g, ctx.written), mine
+
+    def _backward(
+        self,
+        backwards: Sequence[tuple[int, Backward]],
+        dy: Array,
+        g: Sequence[Params],
+        written: Callable[[int], None] | None,
+    ) -> Array | None:
+        dx: Array | None = dy
+        for place, backward in reversed(backwards):
+            assert dx is not None, "only the last one that is called may return None"
+            dx = backward(dx, g[place])
+            if written is not None and self.stages[place].parameters:
+                written(self.stages[place].index)
+        return dx
 
     def _context(self, turn: int, mine: bool, ctx: Context) -> Context:
         stage = self.stages[self.order[turn]]
@@ -90,7 +105,8 @@ class Chain:
         for piece, rows in _pieces(len(x)):
             own = ctx.lengths.of(rows)
             # Without a way back nothing is kept, and all pieces use the same memory.
-            inner = ctx.but(piece=piece if ctx.training else 0, lengths=own, output_passes=True)  # copied at once
+            # Outputs are copied at once; gradients are whole with the last piece only.
+            inner = ctx.but(piece=piece if ctx.training else 0, lengths=own, output_passes=True, written=None)
             y[rows], backward, _ = self._forward(p, x[rows], inner)
             if own.values is not None:
                 whole[rows] = own.values
@@ -117,14 +133,6 @@ class Chain:
 
 def _pieces(rows: int) -> Iterator[tuple[int, slice]]:
     return enumerate(slice(start, start + PIECE) for start in range(0, rows, PIECE))
-
-
-def _backward(backwards: Sequence[tuple[int, Backward]], dy: Array, g: Sequence[Params]) -> Array | None:
-    dx: Array | None = dy
-    for place, backward in reversed(backwards):
-        assert dx is not None, "only the last one that is called may return None"
-        dx = backward(dx, g[place])
-    return dx
 
 
 def _add(share: Sequence[Params], g: Sequence[Params]) -> None:

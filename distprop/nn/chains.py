@@ -1,6 +1,6 @@
 """Stages in a row as several chains, each over pieces or over all rows as it is best, or as it must be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -38,7 +38,8 @@ class Chains:
         for chain in self.split:
             y, backward, mine = chain.forward(_of(chain, p), y, self._context(chain, mine, ctx))
             backwards.append((chain, backward))
-        return y, lambda dy, g: self._backward(backwards, dy, g, 0 if ctx.wants_input_gradient else self.first_trained)
+        last = 0 if ctx.wants_input_gradient else self.first_trained
+        return y, lambda dy, g: self._backward(backwards, dy, g, last, ctx.written)
 
     def _context(self, chain: Chain, mine: bool, ctx: Context) -> Context:
         first = chain.stages[0]
@@ -46,7 +47,12 @@ class Chains:
         return ctx.but(layer=ctx.layer + first.number, wants_input_gradient=wanted, may_overwrite_input=mine)
 
     def _backward(
-        self, backwards: Sequence[tuple[Chain, ChainBackward]], dy: Array, g: Sequence[Params], last: int
+        self,
+        backwards: Sequence[tuple[Chain, ChainBackward]],
+        dy: Array,
+        g: Sequence[Params],
+        last: int,
+        written: Callable[[int], None] | None,
     ) -> Array | None:
         dx: Array | None = dy
         for chain, backward in reversed(backwards):
@@ -54,6 +60,8 @@ class Chains:
                 break
             assert dx is not None, "only the last one that is called may return None"
             dx = backward(dx, _of(chain, g))
+            if written is not None:
+                written(chain.stages[0].index)
         return dx
 
 

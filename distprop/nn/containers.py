@@ -95,7 +95,7 @@ class Block:
 
     def forward(self, p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """As a layer's."""
-        inner = ctx.but(layer=ctx.layer + 1 + self.number)
+        inner = ctx.but(layer=ctx.layer + 1 + self.number, written=None)
         y, backward = self.chains(x.shape[1:]).forward(self.lend(p), x, inner)
         return y, lambda dy, g: backward(dy, self.lend(g))
 

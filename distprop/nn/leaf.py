@@ -1,6 +1,7 @@
 """The gradient of a leaf: the inner loop of a worker, as a pure function of its arguments."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,16 @@ from distprop.nn.metric import Metric
 from distprop.nn.network import Network, Pass
 from distprop.nn.tail import SQUARES, WEIGHT, Tail, TailLayout
 from distprop.nn.workspace import Workspace
+
+
+class Progress(Protocol):
+    """Hears of a gradient that is being computed."""
+
+    def measured(self, tail: Tail) -> None:
+        """The tail is there; of the gradient nothing is yet."""
+
+    def written(self, start: int) -> None:
+        """Values start, start + 1, ... of the gradient are there."""
 
 
 class LeafComputer:
@@ -57,6 +68,7 @@ class LeafComputer:
         shard: int,
         out: Array,
         squares: bool = False,
+        progress: "Progress | None" = None,
     ) -> Tail:
         """Write the gradient of the sum of the rows' losses into out (P,) and return the tail (tail_width,).
 
@@ -64,13 +76,16 @@ class LeafComputer:
 
         flat (P,): weights, only read.  x (N, *input_shape), y: targets of N rows, weights (N,) or None: ones.
         out: every value is written, none is read. step, shard: what dropout is keyed by. squares: whether the tail has
-        the gradient's. Raises ShapeError.
+        the gradient's; they come behind it, so `progress` has a tail without. Raises ShapeError.
         """
-        run = Pass(self.workspace, training=True, place=Place(self.seed, step, shard))
+        written = progress.written if progress else None
+        run = Pass(self.workspace, training=True, place=Place(self.seed, step, shard), written=written)
         tail = np.empty(self.tail_width)
         with np.errstate(all="ignore"):  # a loss that is not finite is seen in the tail
             outputs, backward = self.network.forward(flat, x, run)
             dout = self._loss_into(tail, outputs, y, weights)
+            if progress:
+                progress.measured(tail)
             backward(dout, out)
             if squares and tail[WEIGHT]:
                 tail[SQUARES] = square_length(out, self.network.arena.learned_blocks) / tail[WEIGHT]

@@ -1,8 +1,10 @@
 """A network: layers in a row over one arena."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,8 @@ class Pass:
     training: bool = False
     place: Place = field(default=Place())
     stack: Any = None  # of leaves that are computed together
+    written: Callable[[int], None] | None = None
+    """Hears, on the way back, from which value of the arena on the gradient is there."""
     input_gradient: bool = False
     watch: Any = None  # what sees the outputs of layers: an activity.Watch
 
@@ -113,6 +117,8 @@ class Network:
         ctx = Context(
             run.workspace, 0, flat.dtype, run.training, wanted, False, place, stack=run.stack, watch=run.watch
         )
+        if run.written is not None:
+            ctx.written = self._told(run.written)
         y, backward = self.chains.forward(weights, self._as_input(x, flat.dtype), ctx)
 
         def back(dy: Array, g: Array) -> Array | None:
@@ -120,6 +126,16 @@ class Network:
             return dx if wanted else None
 
         return y, back
+
+    def _told(self, written: Callable[[int], None]) -> Callable[[int], None]:
+        """`written`, told of stages by their first value."""
+        return lambda stage: written(self._starts[stage])
+
+    @cached_property
+    def _starts(self) -> tuple[int, ...]:
+        """Where the parameters of each stage begin, or those of the next one that has some."""
+        sizes = [sum(math.prod(shape) for shape in stage.parameter_shapes) for stage in self.stages]
+        return tuple(accumulate([0, *sizes[:-1]]))
 
     def _lend(self, flat: Array) -> list[Params]:
         """Each layer's parameters as views of flat (P,)."""

@@ -9,7 +9,7 @@ import numpy as np
 from distprop import philox
 from distprop.nn.arrays import Array
 from distprop.nn.layer import Part, Place
-from distprop.nn.leaf import LeafComputer
+from distprop.nn.leaf import LeafComputer, Progress
 from distprop.nn.network import Pass
 from distprop.nn.stack import TRIAL_PURPOSE, Stack, Tree
 from distprop.nn.tail import Tail
@@ -56,7 +56,7 @@ class Together:
             self._proven[sizes] = _Trial(self._computer, sizes).succeeds(flat)
         return self._proven.get(sizes, False)
 
-    def gradient(self, flat: Array, leaves: Leaves, step: int, out: Array) -> Tail:
+    def gradient(self, flat: Array, leaves: Leaves, step: int, out: Array, progress: Progress | None = None) -> Tail:
         """Write the sum of the leaves' gradients into out (P,) and return that of their tails (tail_width,).
 
         As `LeafComputer.gradient` of each, added by the tree.
@@ -64,7 +64,7 @@ class Together:
         computer, listed = self._computer, _listed(leaves)
         x, tree = self._stack([leaf.x for leaf in listed]), _place(leaves, computer.seed, step, 0)[0]
         stack = Stack(tree)
-        run = Pass(computer.workspace, training=True, stack=stack)
+        run = Pass(computer.workspace, training=True, stack=stack, written=progress.written if progress else None)
         with np.errstate(all="ignore"):  # a loss that is not finite is seen in the tail
             outputs, backward = computer.network.forward(flat, x, run)
             dout = computer.workspace.buffer(("dout",), outputs.shape, outputs.dtype)
@@ -72,8 +72,11 @@ class Together:
                 self._tail(outputs[part.rows], leaf, dout[part.rows])
                 for part, leaf in zip(stack.parts, listed, strict=True)
             ]
+            tail = _added(leaves, iter(tails))
+            if progress:
+                progress.measured(tail)
             backward(dout, out)
-        return _added(leaves, iter(tails))
+        return tail
 
     def _tail(self, outputs: Array, leaf: Rows, dout: Array) -> Tail:
         computer, tail = self._computer, np.empty(self._computer.tail_width)

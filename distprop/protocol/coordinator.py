@@ -10,7 +10,7 @@ from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
 from distprop.protocol.effects import Send
 from distprop.protocol.evolve import evolve
 from distprop.protocol.messages import Address
-from distprop.protocol.plan import Plan, deal, deal_orphans
+from distprop.protocol.plan import Plan, deal, deal_orphans, spread
 
 Actions = tuple[Any, ...]
 
@@ -119,7 +119,7 @@ def _first_plan(state: CoordinatorState) -> Step:
 def _issue(state: CoordinatorState, owners: tuple[int, ...], before: Actions) -> Step:
     """Put a new plan in force."""
     number = state.plan.number + 1 if state.plan else 0
-    plan = Plan(number, state.attempt, owners, dict(state.homes), tuple(state.servers))
+    plan = Plan(number, state.attempt, owners, dict(state.homes), spread(len(state.servers), state.opening.pieces))
     state = evolve(state, plan=plan)
     return state, (*before, *_to_servers(state, say.Assign(plan)))
 

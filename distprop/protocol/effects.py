@@ -25,11 +25,15 @@ class Load:
     version: int
     servers: int
     source: Any
+    pieces: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Add up the leaves of a node, by the tree over shard indices, into `slot`. Answered by Computed."""
+    """Add up the leaves of a node, by the tree over shard indices, into `slot`. Answered by Computed.
+
+    slices: how many there are, where it is worth to be told `Early` when the last of them are there; else 0.
+    """
 
     attempt: int
     course: Course
@@ -37,6 +41,7 @@ class Compute:
     node: Node
     leaves: Sum
     slot: int
+    slices: int = 0
 
 
 @dataclass(frozen=True, slots=True)

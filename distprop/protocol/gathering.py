@@ -1,5 +1,6 @@
 """A round as a server sees it: partial sums come in, those of its host go out, and own slices are made of them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from distprop.protocol import effects as do
@@ -23,6 +24,16 @@ def contribute(state: ServerState, message: say.Contribute) -> Step:
     for node in new:
         held |= node.mask
     return advance(evolve(state, now=evolve(now, parts={**now.parts, **new}, held=held)))
+
+
+def hear_early(state: ServerState, message: say.Early) -> Step:
+    """Take what is there of a sum that a worker still adds up: whole slices stay whole, whatever becomes of it."""
+    known = state.now.early.get(message.node)
+    stale = known is not None and known[1] <= message.slice
+    if message.attempt != state.attempt or message.round != state.round or state.round.kind != TRAIN or stale:
+        return state, ()
+    early = {**state.now.early, message.node: (message.handle, message.slice)}
+    return advance(evolve(state, now=evolve(state.now, early=early)))
 
 
 def push(state: ServerState, message: say.Push) -> Step:
@@ -62,25 +73,56 @@ def advance(state: ServerState, _: None = None) -> Step:
 
 
 def _push_own(state: ServerState) -> Step:
-    """Send the host's partial sums once its workers have given all that the plan asks of them."""
-    present = state.now.present
-    parts = state.now.parts
-    if state.now.pushed is not None and parts is state.now.pushed_of:
+    """Send the host's partial sums of each slice once its workers have given all of it that the plan asks of them.
+
+    The last slices come first: of these a worker has the gradient while it still works its way back through the layers.
+    """
+    now, plan = state.now, state.plan
+    known = now.pushed_of is not None and now.parts is now.pushed_of[0] and now.early is now.pushed_of[1]
+    if known or len(plan.servers) == 1:
         return state, ()
-    if state.plan.mask_at(state.me) & mask_of(present) & ~state.now.held:
-        return state, ()
-    mine = maximal(root(state.course.shards), parts, present)
-    state = evolve(state, now=evolve(state.now, pushed=mine, pushed_of=parts))
-    return state, pushes(state)
+    due = plan.mask_at(state.me) & mask_of(now.present)
+    slices = _slices(state)
+    pushed, whole = dict(now.pushed), root(state.course.shards)
+    for piece in reversed(slices):
+        parts, held = _own_parts(state, piece)
+        if not due & ~held:
+            pushed[piece] = maximal(whole, parts, now.present)
+    fresh = [piece for piece in reversed(slices) if piece in pushed and _differs(pushed[piece], now.pushed.get(piece))]
+    made_of = (now.parts, now.early) if len(pushed) == len(slices) else None
+    state = evolve(state, now=evolve(now, pushed=pushed, pushed_of=made_of))
+    return state, _pushes(state, fresh)
+
+
+def _slices(state: ServerState) -> range:
+    """The slices of the round; evaluations have tails only, which travel with slice 0."""
+    return range(len(state.plan.slices)) if state.round.kind == TRAIN else range(1)
+
+
+def _own_parts(state: ServerState, piece: int) -> tuple[Parts, int]:
+    """What this host has of a slice, and the shards that it covers, as bits."""
+    now = state.now
+    if not now.early:
+        return now.parts, now.held
+    early = {node: total for node, (total, first) in now.early.items() if first <= piece and node.mask & ~now.held}
+    return {**early, **now.parts}, now.held | _covered(early)
+
+
+def _differs(parts: tuple[tuple[Node, Sum], ...], sent: tuple[tuple[Node, Sum], ...] | None) -> bool:
+    """Whether other nodes were sent, or none yet: the sum of a node is always the same."""
+    return sent is None or [node for node, _ in parts] != [node for node, _ in sent]
 
 
 def pushes(state: ServerState) -> Actions:
-    """What this host has to say of the round to the owners of slices; evaluations have tails only: slice 0."""
-    slices = range(len(state.plan.slices)) if state.round.kind == TRAIN else range(1)
+    """What this host has to say of the round to the owners of slices: of those it has nothing of, that it is there."""
+    return _pushes(state, _slices(state))
+
+
+def _pushes(state: ServerState, slices: Iterable[int]) -> Actions:
     return tuple(
         Send(
             Address("server", owner),
-            say.Push(state.attempt, state.round, state.me, piece, state.now.pushed or ()),
+            say.Push(state.attempt, state.round, state.me, piece, state.now.pushed.get(piece, ())),
         )
         for piece in slices
         if (owner := state.plan.slices[piece]) != state.me
@@ -89,10 +131,11 @@ def pushes(state: ServerState) -> Actions:
 
 def _total(state: ServerState, piece: int) -> Sum | None:
     """The sum over all leaves of the round for an own slice, once they are all here."""
-    now, there = state.now, state.inbox.get((state.round, piece), {})
-    if mask_of(now.present) & ~(now.held | _covered(there)):
+    present, there = state.now.present, state.inbox.get((state.round, piece), {})
+    parts, held = _own_parts(state, piece)
+    if mask_of(present) & ~(held | _covered(there)):
         return None
-    return assemble(root(state.course.shards), {**there, **now.parts}, now.present)
+    return assemble(root(state.course.shards), {**there, **parts}, present)
 
 
 def _all_here(state: ServerState) -> bool:

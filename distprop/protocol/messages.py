@@ -34,6 +34,7 @@ class Open:
     servers: int
     source: Any  # None: the initial weights; else a checkpoint
     factor: float = 1.0
+    pieces: int = 1  # slices a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,18 @@ class Contribute:
     round: Round
     worker: int
     parts: tuple[tuple[Node, Sum], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """Of a partial sum that a worker still adds up, the tail and the slices from number `slice` on are there."""
+
+    attempt: int
+    round: Round
+    worker: int
+    node: Node
+    handle: Sum
+    slice: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,11 @@ def deal_orphans(owners: Sequence[int], homes: Mapping[int, int]) -> tuple[int, 
     return tuple(dealt)
 
 
+def spread(servers: int, pieces: int) -> tuple[int, ...]:
+    """Slice -> server, `pieces` a server, in turns: each host has some to push as soon as the last layers are done."""
+    return tuple(piece % servers for piece in range(servers * pieces))
+
+
 def cut(sizes: Sequence[int], pieces: int) -> tuple[range, ...]:
     """Runs of blocks for `pieces` slices, balanced by values; `sizes` are the blocks' sizes in values."""
     total, ends, seen = sum(sizes), [0], 0

@@ -149,7 +149,7 @@ def _begin(before: ServerState, after: ServerState, made: say.Updated) -> State:
     """The rhythm that a committed step begins, if it does."""
     course, plan = after.course, after.plan
     stepped = after.round == Round(made.round.version + 1, TRAIN) and before.round == made.round and not after.stands
-    alone = plan.servers == (after.me,) and not after.inbox and set(plan.homes) == set(after.workers)
+    alone = plan.slices == (after.me,) and not after.inbox and set(plan.homes) == set(after.workers)
     if not (stepped and alone and before.now.present == after.now.present):
         return after
     expected = _by_worker(before.now.parts, plan)

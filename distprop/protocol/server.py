@@ -14,7 +14,7 @@ from distprop.protocol import messages as say
 from distprop.protocol.course import EVALUATE, NOWHERE, TRAIN, Round
 from distprop.protocol.effects import Send
 from distprop.protocol.evolve import evolve
-from distprop.protocol.gathering import advance, contribute, hear_norms, norms_of, push, pushes, reduced
+from distprop.protocol.gathering import advance, contribute, hear_early, hear_norms, norms_of, push, pushes, reduced
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.protocol.plan import NO_PLAN
 from distprop.protocol.server_state import EMPTY, Actions, ServerState, Step, then, to_servers, to_workers
@@ -37,7 +37,9 @@ def _open(state: ServerState, message: say.Open) -> Step:
     if message.attempt == state.attempt:
         return state, _opened_again(state)
     fresh = ServerState(state.me, state.workers, state.lost, message, factor=message.factor)
-    load = do.Load(message.attempt, message.course, message.first.version, message.servers, message.source)
+    load = do.Load(
+        message.attempt, message.course, message.first.version, message.servers, message.source, message.pieces
+    )
     return fresh, (load, *to_workers(fresh, message))
 
 
@@ -255,6 +257,7 @@ _HANDLERS: dict[type, Callable[[ServerState, Any], Step]] = {
     say.Gone: _gone,
     say.Failed: _failed,
     say.Contribute: contribute,
+    say.Early: hear_early,
     say.Push: push,
     say.Reduced: reduced,
     say.Norms: hear_norms,

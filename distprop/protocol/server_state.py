@@ -22,8 +22,11 @@ class Gathering:
     present: frozenset[int] = frozenset()  # shards that have a leaf in it
     parts: Parts = field(default_factory=dict)  # from its own workers
     held: int = 0  # the shards that they cover, as bits
-    pushed: tuple[tuple[Node, Sum], ...] | None = None  # what it last sent to the other servers
-    pushed_of: Parts | None = None  # the parts that it was made of
+    early: Mapping[Node, tuple[Sum, int]] = field(default_factory=dict)  # with the first slice of each that is there
+    pushed: Mapping[int, tuple[tuple[Node, Sum], ...]] = field(
+        default_factory=dict
+    )  # slice -> what was last sent of it
+    pushed_of: tuple[Parts, Any] | None = None  # the parts and early parts that it was made of
     asked: frozenset[tuple[type, int]] = frozenset()  # effects asked for: (Reduce | Update | Tally, slice)
     norms: Mapping[int, Any] = field(default_factory=dict)  # slice -> block sums of squares, where updates are clipped
     tail: Any = None  # of the whole round, once an own slice is made

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from distprop.protocol.course import Course, Round
+from distprop.protocol.course import TRAIN, Course, Round
 from distprop.protocol.effects import Compute, Send
 from distprop.protocol.evolve import evolve
-from distprop.protocol.messages import Address, Assign, Begin, Computed, Contribute, Open, Tick
+from distprop.protocol.messages import Address, Assign, Begin, Computed, Contribute, Early, Open, Tick
 from distprop.protocol.plan import Plan
 from distprop.protocol.tree import Node, Sum, subtrees
 
@@ -75,12 +75,26 @@ def _compute(state: WorkerState) -> tuple[WorkerState, Actions]:
         begun = {shard for node in state.started for shard in node.shards}
         owned = tuple(shard for shard in owned if shard not in begun)
     work = subtrees(owned, state.course.shards, state.course.present(state.round))
-    first = len(state.started)
+    first, slices = len(state.started), _told_early(state, len(work))
     actions = tuple(
-        Compute(state.attempt, state.course, state.round, node, leaves, first + offset)
+        Compute(state.attempt, state.course, state.round, node, leaves, first + offset, slices)
         for offset, (node, leaves) in enumerate(work)
     )
     return evolve(state, started=(*state.started, *(node for node, _ in work))), actions
+
+
+def _told_early(state: WorkerState, nodes: int) -> int:
+    """How many slices there are, where others wait for them and a single sum is all that this worker has to give."""
+    plan = state.plan
+    large = plan is not None and len(plan.slices) > len(plan.servers) > 1
+    single = nodes == 1 and not state.started and state.round is not None and state.round.kind == TRAIN
+    return len(plan.slices) if plan and large and single else 0
+
+
+def _early(state: WorkerState, message: Early) -> tuple[WorkerState, Actions]:
+    if message.attempt != state.attempt or message.round != state.round:
+        return state, ()
+    return state, (Send(Address("server", state.home), message),)
 
 
 def _contribute(state: WorkerState) -> Actions:
@@ -95,5 +109,6 @@ _HANDLERS: dict[type, Callable[[WorkerState, Any], tuple[WorkerState, Actions]]]
     Assign: _assign,
     Begin: _begin,
     Computed: _computed,
+    Early: _early,
     Tick: _tick,
 }

@@ -19,6 +19,9 @@ from distprop.optim.optimizer import Optimizer
 from distprop.optim.optimizers import Extras, build_optimizer
 from distprop.protocol.plan import cut
 
+PIECE, MOST_PIECES = 2**19, 8
+"""Values of a slice that is worth a message of its own between hosts; and slices of a server at most."""
+
 MOST_CLASSES = 64
 """Classes up to which evaluations carry a confusion matrix."""
 
@@ -93,6 +96,17 @@ class Blueprint:
         if split is None:
             return layout.width + LIMBS
         return layout.room(self.dataset.splits[split].plan.rows) + LIMBS
+
+    def pieces(self, servers: int) -> int:
+        """How many slices a server owns: more than one where they are large and travel while others are made."""
+        return max(1, min(MOST_PIECES, self.parameters // (servers * PIECE))) if servers > 1 else 1
+
+    def starts(self, slices: int) -> tuple[int, ...]:
+        """The first value of each of so many slices, or of what follows where it has none."""
+        blocks, size = self.network.arena.blocks, self.parameters
+        return tuple(
+            blocks[chosen.start].start if chosen.start < len(blocks) else size for chosen in self.slices(slices)
+        )
 
     def slices(self, servers: int) -> tuple[range, ...]:
         """The runs of blocks that `servers` slices are made of."""

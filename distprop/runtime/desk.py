@@ -222,7 +222,7 @@ class Desk:
         return messages.Sealed(version, failed[0] if failed else "")
 
     def _manifest(self, version: int, saved: Mapping[int, messages.Saved]) -> checkpoint.Manifest:
-        parts = tuple(saved[server].files for server in sorted(saved))
+        parts = tuple(sorted((part for said in saved.values() for part in said.files), key=lambda part: part.start))
         verdicts = [opinion for opinion in self.history if opinion.version <= version]
         cursor = self._cursors.get(version, self.cursor)
         self._cursors = {at: one for at, one in self._cursors.items() if at > version}

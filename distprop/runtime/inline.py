@@ -52,7 +52,8 @@ class InlineCluster:
         self._replicas.append(replica)
         self._keepers[home].attach(me, slots)
         address, state = Address("worker", me), worker.WorkerState(me, home)
-        self._scheduler.roles[address] = Role(state, worker.step, replica, self._recorders[address])
+        role = self._scheduler.roles[address] = Role(state, worker.step, replica, self._recorders[address])
+        replica.tell = lambda early: self._scheduler.post(role.receive(early))
         self._scheduler.deliver(Send(Address("server", home), messages.Joined(me, home)))
         return me
 

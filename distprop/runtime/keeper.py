@@ -1,9 +1,9 @@
 """A server's hands: reduces its slices, runs the optimizer on them, keeps two versions of weights and state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from distprop.optim.transforms import AVERAGE
 from distprop.protocol import effects, messages
 from distprop.protocol.course import Course
 from distprop.protocol.effects import Send
+from distprop.protocol.plan import spread
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.memory import Tail, Vector, WeightLayout
 from distprop.runtime.replica import slot_layout
@@ -32,6 +33,13 @@ def at_once(job: Callable[[], Any]) -> Any:
     return job()
 
 
+class Own(NamedTuple):
+    """A slice that a server owns, and what makes its versions."""
+
+    slice: Slice
+    updater: Updater
+
+
 class Keeper:
     """Keeps the slices of one server. `weights` is the host's shared buffer; workers' slots are lent with `attach`."""
 
@@ -45,8 +53,7 @@ class Keeper:
         self._course: Course | None = None
         self._partial = PartialSums(slot_layout(blueprint))
         self._slices: tuple[range, ...] = ()
-        self._mine: Slice | None = None
-        self._updater: Updater | None = None
+        self._mine: dict[int, Own] = {}  # by the slice's number
         self._threads = Threads(threads)
         self._tail_of_round: Tail = NOTHING
 
@@ -77,7 +84,7 @@ class Keeper:
         weights = self._weights[version % 2][self._span(piece)]
         if not self._shows_average(version):
             return weights.copy()
-        return np.stack([weights, self._own().state(version)[AVERAGE]])
+        return np.stack([weights, self._mine[piece].slice.state(version)[AVERAGE]])
 
     def _shows_average(self, version: int) -> bool:
         """Whether workers will read the average of `version`."""
@@ -86,25 +93,31 @@ class Keeper:
     # ---- effects ----------------------------------------------------------------------------------------------------
 
     def _load(self, effect: effects.Load) -> messages.Opened:
-        self._slices = self._blueprint.slices(effect.servers)
-        network, weights = self._blueprint.network, self._weights[effect.version % 2]
-        blueprint, arena, chosen = self._blueprint, network.arena, self._slices[self.me]
+        owners = spread(effect.servers, effect.pieces)
+        self._slices = self._blueprint.slices(len(owners))
         self._course = effect.course
-        mine = self._mine = Slice.make(arena, chosen, blueprint.optimizer, blueprint.groups, self._weights)
-        self._updater = Updater(mine, blueprint.optimizer, arena, self._partial, self._threads)
+        self._mine = {piece: self._take(piece) for piece, owner in enumerate(owners) if owner == self.me}
+        weights = self._weights[effect.version % 2]
         if effect.source is None:
-            network.init(self._blueprint.seed, weights)
+            self._blueprint.network.init(self._blueprint.seed, weights)
         else:
             saved = checkpoint.open_checkpoint(effect.source)
             weights[:] = saved.weights()
-            mine.restore(effect.version, saved.state(mine.span))
+            for own in self._mine.values():
+                own.slice.restore(effect.version, saved.state(own.slice.span))
             if self._averages:
                 self._average[:] = saved.kept()
         return messages.Opened(effect.attempt, self.me)
 
+    def _take(self, piece: int) -> "Own":
+        """A slice, its state all zeros."""
+        blueprint, arena = self._blueprint, self._blueprint.network.arena
+        mine = Slice.make(arena, self._slices[piece], blueprint.optimizer, blueprint.groups, self._weights)
+        return Own(mine, Updater(mine, blueprint.optimizer, arena, self._partial, self._threads))
+
     def _reduce(self, effect: effects.Reduce) -> messages.Reduced:
         batch, version = self._weigh(effect.total), effect.round.version
-        sums = self._updates().reduce(effect.total, batch, version)
+        sums = self._mine[effect.slice].updater.reduce(effect.total, batch, version)
         return messages.Reduced(effect.attempt, effect.round, effect.slice, sums)
 
     def _weigh(self, total: Any) -> Batch:
@@ -113,18 +126,17 @@ class Keeper:
         return Batch(float(tail[WEIGHT]), float(tail[ROWS]))
 
     def _update(self, effect: effects.Update) -> messages.Updated:
-        version = effect.round.version
+        version, mine = effect.round.version, self._mine[effect.slice]
         closely = self._course is not None and self._course.diagnoses(version)
         if effect.total is None:
             sums = effect.sums[effect.slice][:1]
-            more = self._updates().finish(effect.sums, version, effect.factor, closely)
+            more = mine.updater.finish(effect.sums, version, effect.factor, closely)
             sums = np.concatenate([sums, more]) if closely else sums
         else:
             batch = self._weigh(effect.total)
-            sums = self._updates().in_one_pass(effect.total, batch, version, effect.factor, closely)
+            sums = mine.updater.in_one_pass(effect.total, batch, version, effect.factor, closely)
         if self._shows_average(version + 1):
-            mine = self._own()
-            self._average[mine.span] = mine.state(version + 1)[AVERAGE]
+            self._average[mine.slice.span] = mine.slice.state(version + 1)[AVERAGE]
         return messages.Updated(effect.attempt, effect.round, effect.slice, None, self._tail_of_round, sums)
 
     def _tally(self, effect: effects.Tally) -> messages.Tallied:
@@ -137,31 +149,26 @@ class Keeper:
         self._weights[effect.version % 2][span] = weights
 
     def _save(self, effect: effects.Save) -> Any:
-        mine = self._own()
-        piece = checkpoint.Piece(
-            number=self.me,
+        pieces = [self._copy(piece, own.slice, effect.version) for piece, own in self._mine.items()]
+        return self._later(partial(self._write, effect, pieces))
+
+    def _copy(self, number: int, mine: Slice, version: int) -> checkpoint.Piece:
+        """A slice as it is at `version`, to be written while training goes on."""
+        return checkpoint.Piece(
+            number=number,
             start=mine.span.start,
-            weights=self._weights[effect.version % 2][mine.span].copy(),
-            state={name: values.copy() for name, values in mine.state(effect.version).items()},
+            weights=self._weights[version % 2][mine.span].copy(),
+            state={name: values.copy() for name, values in mine.state(version).items()},
             blocks=tuple(block for run in mine.runs for block in run.shifted),
         )
-        return self._later(partial(self._write, effect, piece))
 
-    def _write(self, effect: effects.Save, piece: checkpoint.Piece) -> messages.Saved:
+    def _write(self, effect: effects.Save, pieces: Sequence[checkpoint.Piece]) -> messages.Saved:
         """A store that is full or down costs a checkpoint, not the training."""
         try:
-            files: Any = checkpoint.write_piece(self._folder, effect.version, piece)
+            files: Any = tuple(checkpoint.write_piece(self._folder, effect.version, piece) for piece in pieces)
             return messages.Saved(effect.attempt, self.me, effect.version, files)
         except OSError as error:
             return messages.Saved(effect.attempt, self.me, effect.version, None, str(error))
-
-    def _own(self) -> Slice:
-        assert self._mine is not None, "a server loads before it works"
-        return self._mine
-
-    def _updates(self) -> Updater:
-        assert self._updater is not None, "a server loads before it works"
-        return self._updater
 
 
 _PERFORM: dict[type, Callable[[Keeper, Any], Any]] = {

@@ -1,7 +1,7 @@
 """A worker's hands: a model replica that computes leaves and adds them up into slots of shared memory."""
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +13,18 @@ from distprop.protocol.messages import Computed
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.feed import Feed
 from distprop.runtime.memory import Slot, SlotLayout, Tail, Vector, WeightLayout, begin_tail, tail_in
+from distprop.runtime.progress import Advance, Tell
 
 EVALUATION_ROWS = 1024
 """Rows a forward pass of an evaluation: part of the law, since products of other shapes may differ in bits."""
+
+
+class Order(NamedTuple):
+    """What leaves are computed for, and who hears of a gradient before it is whole."""
+
+    course: Course
+    round: Round
+    progress: Advance | None
 
 
 class Replica:
@@ -34,6 +43,8 @@ class Replica:
             buffer.flags.writeable = False
         self._feed = Feed(blueprint.dataset)
         self._scratch: list[tuple[Vector, Tail]] = []  # by depth of the tree, made when first needed
+        self._starts = cache(blueprint.starts)
+        self.tell: Tell | None = None  # of gradients that are not whole yet, where others wait for them
 
     def pack(self, send: Send) -> Send:
         """What a worker sends is in shared memory already."""
@@ -42,8 +53,12 @@ class Replica:
     def perform(self, effect: Compute) -> Computed:
         """Compute the leaves of a node and their sum into its slot."""
         gradient, room = self._room_of(effect.slot)
-        self._sum(effect.leaves, (effect.course, effect.round), gradient, room, 0)
-        return Computed(effect.attempt, effect.round, effect.node, Slot(self.me, effect.slot))
+        handle = Slot(self.me, effect.slot)
+        progress = None
+        if effect.slices and self.tell and not effect.course.diagnoses(effect.round.version):
+            progress = Advance(effect, handle, room, self._starts(effect.slices), self.tell)
+        self._sum(effect.leaves, Order(effect.course, effect.round, progress), gradient, room, 0)
+        return Computed(effect.attempt, effect.round, effect.node, handle)
 
     def read_ahead(self) -> None:
         """Read the rows of the next leaves; called while there is nothing else to do."""
@@ -53,21 +68,22 @@ class Replica:
         """Stop reading ahead."""
         self._feed.close()
 
-    def _sum(self, leaves: Any, when: tuple[Course, Round], gradient: Vector, room: Tail, depth: int) -> None:
+    def _sum(self, leaves: Any, order: "Order", gradient: Vector, room: Tail, depth: int) -> None:
         """Left into (gradient, room), right into scratch, then left + right: one scratch a level of the tree.
 
         A room holds a tail as long as the round needs it: `begin_tail`.
         """
         if not isinstance(leaves, tuple):
-            self._leaf(leaves, *when, gradient, room)
+            self._leaf(leaves, order, gradient, room)
             return
-        if self._takes_together(leaves, *when):
-            self._train_together(leaves, *when, gradient, room)
+        if self._takes_together(leaves, order):
+            self._train_together(leaves, order, gradient, room)
             return
-        self._sum(leaves[0], when, gradient, room, depth)
+        order = order._replace(progress=None)  # what is there of one leaf is not yet of the sum
+        self._sum(leaves[0], order, gradient, room, depth)
         other, other_room = self._scratch_at(depth)
-        self._sum(leaves[1], when, other, other_room, depth + 1)
-        if when[1].kind != EVALUATE:
+        self._sum(leaves[1], order, other, other_room, depth + 1)
+        if order.round.kind != EVALUATE:
             np.add(gradient, other, out=gradient)
         tail = tail_in(room)
         np.add(tail, tail_in(other_room), out=tail)
@@ -77,40 +93,43 @@ class Replica:
             self._scratch.append((np.empty(self._slots.parameters, np.float32), np.empty(1 + self._slots.tail)))
         return self._scratch[depth]
 
-    def _leaf(self, shard: int, course: Course, round_: Round, gradient: Vector, room: Tail) -> None:
+    def _leaf(self, shard: int, order: "Order", gradient: Vector, room: Tail) -> None:
+        course, round_ = order.course, order.round
         split = course.split if round_.kind == EVALUATE else None
         tail = begin_tail(room, self._blueprint.tail_size(self._computer.layout, split))
         weights = self._weights[round_.version % 2]
         if round_.kind == EVALUATE:
             self._evaluate(shard, course.split, weights if self._average is None else self._average, tail)
         else:
-            self._train(shard, course, round_.version, weights, gradient, tail)
+            self._train(shard, order, gradient, tail)
 
-    def _takes_together(self, leaves: Any, course: Course, round_: Round) -> bool:
+    def _takes_together(self, leaves: Any, order: "Order") -> bool:
+        course, round_ = order.course, order.round
         if round_.kind == EVALUATE or course.diagnoses(round_.version):  # which asks for every leaf's own length
             return False
         plan, step = self._blueprint.dataset.train_plan, round_.version % course.steps_per_epoch
         sizes = each(lambda shard: plan.leaf_rows(shard, step), leaves)
         return self._together.takes(sizes, self._weights[round_.version % 2])
 
-    def _train_together(self, leaves: Any, course: Course, round_: Round, gradient: Vector, room: Tail) -> None:
-        tail = begin_tail(room, self._blueprint.tail_size(self._computer.layout, None))
-        epoch, step = divmod(round_.version, course.steps_per_epoch)
+    def _train_together(self, leaves: Any, order: "Order", gradient: Vector, room: Tail) -> None:
+        tail, version = begin_tail(room, self._blueprint.tail_size(self._computer.layout, None)), order.round.version
+        epoch, step = divmod(version, order.course.steps_per_epoch)
 
         def read(shard: int) -> Rows:
             batch = self._feed.batch(shard, epoch, step)
             tail[-LIMBS:] += receipt_to_limbs(batch.receipt)
             return Rows(batch.x, batch.y, batch.weights, shard)
 
-        weights = self._weights[round_.version % 2]
-        tail[:-LIMBS] = self._together.gradient(weights, each(read, leaves), round_.version, gradient)
+        weights, rows = self._weights[version % 2], each(read, leaves)
+        tail[:-LIMBS] = self._together.gradient(weights, rows, version, gradient, order.progress)
 
-    def _train(self, shard: int, course: Course, version: int, weights: Vector, gradient: Vector, tail: Tail) -> None:
-        epoch, step = divmod(version, course.steps_per_epoch)
-        batch = self._feed.batch(shard, epoch, step)
-        rows, squares = (batch.x, batch.y, batch.weights), course.diagnoses(version)
-        sums = self._computer.gradient(weights, *rows, version, shard, gradient, squares)
-        tail[:-LIMBS], tail[-LIMBS:] = sums, receipt_to_limbs(batch.receipt)
+    def _train(self, shard: int, order: "Order", gradient: Vector, tail: Tail) -> None:
+        version, course = order.round.version, order.course
+        batch = self._feed.batch(shard, *divmod(version, course.steps_per_epoch))
+        tail[-LIMBS:] = receipt_to_limbs(batch.receipt)
+        rows, how = (batch.x, batch.y, batch.weights), (course.diagnoses(version), order.progress)
+        weights = self._weights[version % 2]
+        tail[:-LIMBS] = self._computer.gradient(weights, *rows, version, shard, gradient, *how)
 
     def _evaluate(self, shard: int, split: str, weights: Vector, tail: Tail) -> None:
         reader = self._feed.reader(split, shard)

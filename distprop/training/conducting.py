@@ -77,7 +77,9 @@ class Conductor:
         raise AssertionError("the last life raises or returns")
 
     def _session(self, desk: Desk, first: Round, source: str | None, factor: float) -> Finish:
-        opening = Open(self.attempt, desk.course, first, self.cluster.servers, source, factor)
+        servers = self.cluster.servers
+        pieces = self.assembly.blueprint.pieces(servers)
+        opening = Open(self.attempt, desk.course, first, servers, source, factor, pieces)
         self.attempt += 1
         self.interrupts.attend(self.cluster.interrupt)
         try:

@@ -12,6 +12,8 @@ from distprop.protocol import messages, server
 from distprop.protocol.course import TRAIN
 from distprop.protocol.effects import Send
 from distprop.protocol.messages import COORDINATOR
+from distprop.protocol.plan import Plan, spread
+from distprop.protocol.tree import Node
 from tests.protocol.toy import Chance, Course, Job, Round
 
 SCHEDULES, BATCHES = 1000, 10
@@ -60,7 +62,7 @@ def test_any_owners_hosts_arrivals_losses_and_crashes_give_the_same_bits(batch: 
         name = chance.choice(list(COURSES))
         servers = chance.randint(1, 4)
         homes = [chance.randrange(servers) for _ in range(chance.randint(1, 5))]
-        job = Job(COURSES[name], servers, homes, Chance(seed))
+        job = Job(COURSES[name], servers, homes, Chance(seed), pieces=chance.randint(1, 3), deaths=chance.randint(0, 2))
         job.run(trouble(job, chance, kills=chance.randint(0, 3)))
         assert job.outcome() == REFERENCE[name], f"schedule {seed} of course {name!r}"
 
@@ -140,3 +142,21 @@ def test_the_loss_of_a_worker_that_nobody_knew_is_told_until_it_is_heard() -> No
     bereaved, _ = server.step(known, gone)
     _, said = server.step(bereaved, messages.Tick())
     assert Send(COORDINATOR, gone) in said
+
+
+def test_the_last_slices_are_pushed_while_the_first_layers_are_still_worked_on() -> None:
+    plan = Plan(0, 0, (0, 1), {0: 0, 1: 1}, spread(servers=2, pieces=2))
+    opening = messages.Open(0, Course(steps=(9, 9), last=9), Round(0, TRAIN), 2, None, pieces=2)
+    state, node = server.ServerState(0), Node(0, 0)
+    for message in (messages.Joined(0, 0), opening, messages.Opened(0, 0), messages.Assign(plan)):
+        state, _ = server.step(state, message)
+
+    def pushed(message: object) -> list[int]:
+        nonlocal state
+        state, said = server.step(state, message)
+        return [send.message.slice for send in said if isinstance(send.message, messages.Push)]
+
+    assert pushed(messages.Early(0, Round(0, TRAIN), 0, node, "sum", 3)) == [3]
+    assert pushed(messages.Early(0, Round(0, TRAIN), 0, node, "sum", 2)) == []
+    assert pushed(messages.Early(0, Round(0, TRAIN), 0, node, "sum", 3)) == [], "what is known already"
+    assert pushed(messages.Contribute(0, Round(0, TRAIN), 0, ((node, "sum"),))) == [1]

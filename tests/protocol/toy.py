@@ -5,6 +5,7 @@ the final weights, as it would real ones, at a thousandth of the cost.
 """
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,16 +49,30 @@ class Slot:
     slot: int
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A sum of which only the slices from number `first` on are there."""
+
+    value: int
+    first: int
+
+
 class WorkerHands:
     def __init__(self, me: int, host: Host) -> None:
         self.me, self.host = me, host
+        self.tell: Any = None  # hears of sums that are not whole yet; whether the worker dies of it
 
     def pack(self, send: Send) -> Send:
         return send
 
-    def perform(self, effect: effects.Compute) -> messages.Computed:
+    def perform(self, effect: effects.Compute) -> messages.Computed | None:
         weights = self.host.weights(effect.round.version) or (-1,)  # torn: obsolete, or the law breaks
-        self.host.slots[self.me, effect.slot] = self._sum(effect.leaves, effect.round, weights)
+        total, handle = self._sum(effect.leaves, effect.round, weights), Slot(self.me, effect.slot)
+        for first in range(effect.slices - 1, 0, -2):
+            self.host.slots[self.me, effect.slot] = Begun(total, first)
+            if self.tell(messages.Early(effect.attempt, effect.round, self.me, effect.node, handle, first)):
+                return None
+        self.host.slots[self.me, effect.slot] = total
         return messages.Computed(effect.attempt, effect.round, effect.node, Slot(self.me, effect.slot))
 
     def _sum(self, leaves: Any, round_: Round, weights: tuple[int, ...]) -> int:
@@ -74,13 +89,17 @@ class ServerHands:
     def pack(self, send: Send) -> Send:
         if not isinstance(send.message, messages.Push):
             return send
-        parts = tuple((node, self._sum(total)) for node, total in send.message.parts)
+        parts = tuple((node, self._sum(total, send.message.slice)) for node, total in send.message.parts)
         return Send(send.to, replace(send.message, parts=parts))
 
-    def _sum(self, total: Any) -> int:
+    def _sum(self, total: Any, piece: int) -> int:
         if isinstance(total, tuple):
-            return add(self._sum(total[0]), self._sum(total[1]))
-        return self.host.slots[total.worker, total.slot] if isinstance(total, Slot) else total
+            return add(self._sum(total[0], piece), self._sum(total[1], piece))
+        held = self.host.slots[total.worker, total.slot] if isinstance(total, Slot) else total
+        if isinstance(held, Begun):
+            assert held.first <= piece, "what is not there yet is not read"
+            return held.value
+        return held
 
     def perform(self, effect: Any) -> Any:
         return getattr(self, "_" + type(effect).__name__.lower())(effect)
@@ -94,7 +113,7 @@ class ServerHands:
         return messages.Reduced(effect.attempt, effect.round, effect.slice, self._gather(effect.slice, effect.total))
 
     def _gather(self, piece: int, total: Any) -> list[int]:
-        gathered = self.gradients[piece] = self._sum(total)
+        gathered = self.gradients[piece] = self._sum(total, piece)
         return [gathered * block % 97 for block in self.host.slices[piece]]
 
     def _update(self, effect: effects.Update) -> messages.Updated:
@@ -113,7 +132,7 @@ class ServerHands:
         return messages.Updated(effect.attempt, effect.round, effect.slice, made, gradient, sums)
 
     def _tally(self, effect: effects.Tally) -> messages.Tallied:
-        return messages.Tallied(effect.attempt, effect.round, self._sum(effect.total))
+        return messages.Tallied(effect.attempt, effect.round, self._sum(effect.total, 0))
 
     def _place(self, effect: effects.Place) -> None:
         for block, value in zip(self.host.slices[effect.slice], effect.weights, strict=True):
@@ -186,17 +205,19 @@ class Job:
         attempt: int = 0,
         factor: float = 1.0,
         serve: Any = rhythm.step,
+        pieces: int = 1,
+        deaths: int = 0,  # of workers in the middle of a leaf
     ):
         self.disk = {} if disk is None else disk
         self.desk, self.scheduler = Desk(self.disk), Scheduler(fate)
-        self.hosts = [Host(cut([1] * BLOCKS, servers)) for _ in range(servers)]
-        self.joined = 0
+        self.hosts = [Host(cut([1] * BLOCKS, servers * pieces)) for _ in range(servers)]
+        self.joined, self.deaths, self.chance = 0, deaths, random.Random(attempt)
         roles = self.scheduler.roles
         for me, host in enumerate(self.hosts):
             roles[Address("server", me)] = Role(server.ServerState(me), serve, ServerHands(me, host, self.disk))
         first = first or Round(0, TRAIN)
         source = first.version if first.version else None
-        opening = messages.Open(attempt, course, first, servers, source, factor)
+        opening = messages.Open(attempt, course, first, servers, source, factor, pieces)
         state, actions = coordinator.begin(opening, len(homes))
         self.coordinator = roles[COORDINATOR] = Role(state, coordinator.step, self.desk)
         for home in homes:
@@ -205,10 +226,24 @@ class Job:
 
     def join(self, home: int) -> None:
         me, self.joined = self.joined, self.joined + 1
-        self.scheduler.roles[Address("worker", me)] = Role(
-            worker.WorkerState(me, home), worker.step, WorkerHands(me, self.hosts[home])
-        )
+        hands = WorkerHands(me, self.hosts[home])
+        role = self.scheduler.roles[Address("worker", me)] = Role(worker.WorkerState(me, home), worker.step, hands)
+        hands.tell = lambda early: self._meanwhile(me, role.receive(early))
         self.scheduler.deliver(Send(Address("server", home), messages.Joined(me, home)))
+
+    def _meanwhile(self, me: int, said: Iterable[Send]) -> bool:
+        """In the middle of a worker's leaf: servers hear something of what waits, and the worker may die."""
+        waiting, chance = self.scheduler.waiting, self.chance
+        self.scheduler.post(said)
+        for _ in range(chance.randrange(6)):
+            heard = [place for place, send in enumerate(waiting) if send.to.role == "server"]
+            if heard:
+                self.scheduler.deliver(waiting.pop(chance.choice(heard)))
+        dies = self.deaths > 0 and len(self.alive()) > 1 and chance.random() < 0.1
+        if dies:
+            self.deaths -= 1
+            self.kill(me)
+        return dies
 
     def kill(self, me: int) -> None:
         role = self.scheduler.roles.pop(Address("worker", me))

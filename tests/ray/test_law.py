@@ -15,6 +15,7 @@ import pytest
 
 from distprop.events import Evaluated, Event, Metrics, ServerLost, StepEnded, WorkerJoined, WorkerLost
 from distprop.report import Result
+from distprop.runtime import blueprint
 from distprop.training import resume, train
 from tests.ray.conftest import Running
 from tests.ray.making import OPTIMIZERS, Watch, job, write_rows
@@ -100,6 +101,17 @@ def test_any_number_of_workers_and_servers_gives_the_same_bits(
     assert (result.workers, result.servers) == (workers, servers)
     assert watch.seen(WorkerJoined) == workers
     assert not watch.seen(WorkerLost)
+    law.holds_for(result, watch)
+
+
+@only(argvalues=["sgd", "adamw"])
+def test_slices_that_travel_before_a_gradient_is_whole_give_the_same_bits(
+    law: Law, config: dict[str, Any], cluster: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a large network do, between hosts: each owns several of them."""
+    monkeypatch.setattr(blueprint, "PIECE", 2_000)
+    watch = Watch()
+    result = train(config, workers=4, servers=3, address=cluster.address, listeners=[watch])
     law.holds_for(result, watch)
 
 

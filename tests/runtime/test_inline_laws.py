@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop import events
+from distprop.runtime import blueprint
 from tests.runtime.small import NORMALIZED, OPTIMIZERS, Fate, Ran, chance_of, run, small_job, stop_at
 
 seeds = st.integers(0, 2**32)
@@ -30,12 +31,15 @@ def alone(name: str, rows: str, room: Path) -> Ran:
 
 
 @optimizers
-@given(seed=seeds, servers=hosts, kills=st.integers(0, 3))
+@given(seed=seeds, servers=hosts, kills=st.integers(0, 3), large=st.booleans())
 @settings(max_examples=4, deadline=None)
 def test_any_hosts_arrivals_losses_and_crashes_give_the_same_bits(
-    name: str, seed: int, servers: int, kills: int, rows: str, room: Path
+    name: str, seed: int, servers: int, kills: int, large: bool, rows: str, room: Path
 ) -> None:
-    ran = run(job_of(name, rows, room), servers, chance_of(seed, servers), Fate(seed, kills))
+    """Large: as if the network were so large that every host owns several slices, which travel before it is done."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blueprint, "PIECE", 100 if large else blueprint.PIECE)
+        ran = run(job_of(name, rows, room), servers, chance_of(seed, servers), Fate(seed, kills))
     assert ran.numbers == alone(name, rows, room).numbers
 
 

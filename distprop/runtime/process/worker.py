@@ -44,6 +44,7 @@ class WorkerProcess:
         self._replica = Replica(me, blueprint, weights.memory, segment.memory)
         self._recorder = Recorder(profile)
         self._role = Role(worker.WorkerState(me, home), worker.step, self._replica, self._recorder)
+        self._replica.tell = self._tell
         self._post = Post()
         self._post.connect(self._home, sock)
         self._waited, self._since = 0.0, time.monotonic()
@@ -87,6 +88,11 @@ class WorkerProcess:
             self._fail(error)
         except Exception as error:  # whatever a reader, a layer or a user's data raised: the job must hear of it
             self._fail(DistpropError(f"{type(error).__name__} in worker {self._role.state.me}", str(error)))
+
+    def _tell(self, early: messages.Early) -> None:
+        """Say of a gradient what is there of it, in the middle of computing it."""
+        for send in self._role.receive(early):
+            self._post.send(send.to, send.message)
 
     def _fail(self, error: Exception) -> None:
         failed = messages.Failed(Address("worker", self._role.state.me), error)
