@@ -50,7 +50,7 @@ def test_every_link_leads_somewhere(file: Path):
 
 
 def test_every_page_is_reached_from_its_index():
-    for folder in (ROOT / "docs", ROOT / "docs/decisions"):
+    for folder in (ROOT / "docs", ROOT / "docs/decisions", ROOT / "docs/applications"):
         index = (folder / "index.md").read_text()
         assert [page.name for page in folder.glob("*.md") if f"({page.name})" not in index] == ["index.md"]
 
