@@ -1,6 +1,6 @@
 """Small jobs that together use every entry of the registries: what the law of bits is held to, inline and on Ray."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from distprop.nn.loss import Task
 from distprop.nn.losses import LOSSES
 from distprop.nn.metrics import METRICS
+from distprop.optim.optimizers import OPTIMIZERS
 from tests.runtime.small import small_job, written
 
 ROWS = 97  # no shard and no batch divides them evenly
@@ -224,3 +225,29 @@ def kinds_of(layers: list[Any]) -> Iterator[tuple[str, Any]]:
         if kind == "parallel":
             for branch in settings["branches"] if isinstance(settings, dict) else settings:
                 yield from kinds_of(branch)
+
+
+def _names(specs: Iterable[Any]) -> set[str]:
+    """What is named: by itself, or as the one key of a mapping."""
+    return {spec if isinstance(spec, str) else next(iter(spec)) for spec in specs}
+
+
+def _steps_of(how: Any) -> list[Any]:
+    return how if isinstance(how, list) else [how]
+
+
+def used(jobs: Collection[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """By registry: the entries that jobs use."""
+    layers = [layer for job in jobs for layer in kinds_of(job["model"])]
+    settings = [given for _, given in layers if isinstance(given, dict)]
+    chosen = [(name, job["optimizer"][name]) for job in jobs for name in job["optimizer"] if name in OPTIMIZERS]
+    return {
+        "layers": {kind for kind, _ in layers},
+        "initializers": _names(given["init"] for given in settings if "init" in given),
+        "losses": _names(job["loss"] for job in jobs),
+        "metrics": {metric for job in jobs for metric in job["metrics"]},
+        "optimizers": {name for name, _ in chosen},
+        "schedules": _names(given["learning_rate"] for _, given in chosen),
+        "augmentations": _names(one for job in jobs for one in job["data"].get("augment", ())),
+        "transforms": _names(one for job in jobs for how in job["data"]["features"].values() for one in _steps_of(how)),
+    }

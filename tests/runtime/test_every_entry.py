@@ -1,9 +1,7 @@
 """The law of bits for every entry of the registries: layers, losses, metrics, optimizers and what is beside them."""
 
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +19,7 @@ from distprop.optim.optimizers import OPTIMIZERS
 from distprop.optim.schedules import SCHEDULES
 from distprop.runtime import blueprint
 from distprop.training.assembling import assemble
-from tests.runtime.entries import BY_NAME, entry_job, kinds_of, write_table
+from tests.runtime.entries import BY_NAME, entry_job, used, write_table
 from tests.runtime.small import Fate, Ran, run, stop_at
 
 JOBS = {name: entry_job(name, "rows", Path("room")) for name in BY_NAME}
@@ -39,35 +37,8 @@ def alone(name: str, rows: str, room: Path) -> Ran:
     return run(entry_job(name, rows, room / "alone"))
 
 
-def names(specs: Iterable[Any]) -> set[str]:
-    """What is named: by itself, or as the one key of a mapping."""
-    return {spec if isinstance(spec, str) else next(iter(spec)) for spec in specs}
-
-
-def steps_of(how: Any) -> list[Any]:
-    return how if isinstance(how, list) else [how]
-
-
-def used() -> dict[str, set[str]]:
-    """By registry: the entries that jobs use."""
-    jobs = JOBS.values()
-    layers = [layer for job in jobs for layer in kinds_of(job["model"])]
-    settings = [given for _, given in layers if isinstance(given, dict)]
-    chosen = [(name, job["optimizer"][name]) for job in jobs for name in job["optimizer"] if name in OPTIMIZERS]
-    return {
-        "layers": {kind for kind, _ in layers},
-        "initializers": names(given["init"] for given in settings if "init" in given),
-        "losses": names(job["loss"] for job in jobs),
-        "metrics": {metric for job in jobs for metric in job["metrics"]},
-        "optimizers": {name for name, _ in chosen},
-        "schedules": names(given["learning_rate"] for _, given in chosen),
-        "augmentations": names(one for job in jobs for one in job["data"].get("augment", ())),
-        "transforms": names(one for job in jobs for how in job["data"]["features"].values() for one in steps_of(how)),
-    }
-
-
 def test_the_jobs_use_every_entry_of_every_registry() -> None:
-    assert used() == {
+    assert used(JOBS.values()) == {
         "layers": LAYERS.keys(),
         "initializers": {*INITIALIZERS, *WITH_SETTINGS},
         "losses": LOSS_KINDS.keys(),

@@ -1,6 +1,7 @@
 """How a training ends is what the exit code, the run and the next command say, whatever ended it."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -33,8 +34,12 @@ def digest(tmp_path_factory: pytest.TempPathFactory) -> str:
     return result.digest
 
 
-def begin(desk: Desk, *words: str) -> Command:
-    """Start the training, and wait until it is in the middle of an epoch, with a checkpoint behind it."""
+def begin(desk: Desk, store: Path, *words: str) -> Command:
+    """Start the training, and wait until it is in the middle of an epoch, with a checkpoint behind it.
+
+    Not a first run: its store is a copy. The first run, which makes its own, is that of the loss that is no number.
+    """
+    shutil.copy(store, desk.folder / "mlflow.db")
     write_rows(desk.folder / "rows.parquet")
     desk.write("job.yaml", job())
     command = desk.start("train", "job.yaml", *words)
@@ -45,9 +50,9 @@ def begin(desk: Desk, *words: str) -> Command:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_keeps_everything_and_is_resumed(
-    number: signal.Signals, place: tuple[str, ...], digest: str, desk: Desk
+    number: signal.Signals, place: tuple[str, ...], digest: str, desk: Desk, new_store: Path
 ) -> None:
-    command = begin(desk, "--json", *place)
+    command = begin(desk, new_store, "--json", *place)
     if number == signal.SIGINT:
         command.interrupt()
     else:
@@ -74,8 +79,10 @@ def test_interrupted_it_keeps_everything_and_is_resumed(
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_file_that_is_damaged_meanwhile_fails_the_run(place: tuple[str, ...], desk: Desk) -> None:
-    command = begin(desk, *place)
+def test_a_file_that_is_damaged_meanwhile_fails_the_run(
+    place: tuple[str, ...], desk: Desk, new_store: Path
+) -> None:
+    command = begin(desk, new_store, *place)
     rows = desk.folder / "rows.parquet"
     rows.write_bytes(b"PAR1" + bytes(rows.stat().st_size - 8) + b"PAR1")
     ended = command.wait()
@@ -102,10 +109,10 @@ def test_a_loss_that_is_no_number_fails_the_run(place: tuple[str, ...], desk: De
 
 @pytest.mark.parametrize("place", PLACES)
 def test_killed_without_warning_a_retry_goes_on_and_a_third_call_knows_the_result(
-    place: tuple[str, ...], digest: str, desk: Desk
+    place: tuple[str, ...], digest: str, desk: Desk, new_store: Path
 ) -> None:
     keyed = ("train", "job.yaml", "--run-key", "nightly", "--resume", "auto", "--json")
-    command = begin(desk, "--run-key", "nightly", *place)
+    command = begin(desk, new_store, "--run-key", "nightly", *place)
     os.kill(command.process.pid, signal.SIGKILL)
     command.process.wait()
     wait_for_nobody(desk)
