@@ -36,6 +36,7 @@ def mask(value: float = 0.0) -> Layer:
 
 def shares_of_time(lengths: Counts, times: int, out: Array) -> Array:
     """What each time step counts in a mean over its row's real ones, into out (N, T): 1 / length, or 0."""
-    np.divide(1, np.maximum(lengths, 1)[:, None], out=out)
-    np.multiply(out, np.arange(times) < lengths[:, None], out=out)
+    shares = np.divide(1, np.maximum(lengths, 1)).astype(out.dtype)
+    np.copyto(out, shares[:, None])
+    np.copyto(out, 0, where=np.arange(times) >= lengths[:, None])  # no product: it would convert the mask in a buffer
     return out
