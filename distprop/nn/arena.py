@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -16,12 +16,14 @@ class Slot:
     """One named view: `name` such as "0.dense.W", the first value it covers, and its shape.
 
     follows: of a running statistic, the share by which it moves to what leaves have at each step; 0 for parameters.
+    table: whether it is a table (rows, k) of which a gradient has the rows that were touched only. Tables come last.
     """
 
     name: str
     start: int
     shape: Shape
     follows: float = 0.0
+    table: bool = False
 
     @property
     def stop(self) -> int:
@@ -49,14 +51,24 @@ class Arena:
         return self.slots[-1].stop if self.slots else 0
 
     @cached_property
+    def gradient_size(self) -> int:
+        """How many values a gradient has, without tables: the first G of the P."""
+        return next((slot.start for slot in self.slots if slot.table), self.size)
+
+    @cached_property
+    def tables(self) -> tuple[Slot, ...]:
+        """The views of which gradients have some rows only."""
+        return tuple(slot for slot in self.slots if slot.table)
+
+    @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """All blocks in order; together they cover 0..P-1, and none crosses a view's border."""
         return tuple(block for slot in self.slots for block in _blocks(slot))
 
     @cached_property
     def learned_blocks(self) -> tuple[Block, ...]:
-        """The blocks of parameters: all but those of running statistics."""
-        return tuple(block for slot in self.slots if not slot.follows for block in _blocks(slot))
+        """The blocks that a gradient has of parameters: all but those of running statistics, and of tables."""
+        return tuple(block for slot in self.slots if not slot.follows and not slot.table for block in _blocks(slot))
 
     @cached_property
     def block_views(self) -> tuple[int, ...]:
@@ -83,14 +95,23 @@ class Arena:
             )
 
 
-def lay_out(shapes: list[tuple[str, Shape]], statistics: Mapping[str, float] = MappingProxyType({})) -> Arena:
-    """The arena of views with these names and shapes, one behind the other; the running statistics among them."""
+def lay_out(
+    shapes: Sequence[tuple[str, Shape]],
+    statistics: Mapping[str, float] = MappingProxyType({}),
+    tables: Collection[str] = (),
+) -> Arena:
+    """The arena of views with these names and shapes, one behind the other; running statistics among them, tables last.
+
+    tables: the names of those whose gradients have some rows only.
+    """
     slots: list[Slot] = []
-    for name, shape in shapes:
-        slots.append(Slot(name, slots[-1].stop if slots else 0, shape, statistics.get(name, 0.0)))
+    for name, shape in sorted(shapes, key=lambda named: named[0] in tables):  # which keeps the order of all others
+        start = slots[-1].stop if slots else 0
+        slots.append(Slot(name, start, shape, statistics.get(name, 0.0), name in tables))
     return Arena(tuple(slots))
 
 
 def _blocks(slot: Slot) -> Iterator[Block]:
-    for start in range(slot.start, slot.stop, BLOCK):
-        yield Block(start, min(start + BLOCK, slot.stop))
+    size = BLOCK // slot.shape[-1] * slot.shape[-1] if slot.table else BLOCK  # a table's blocks have whole rows
+    for start in range(slot.start, slot.stop, size):
+        yield Block(start, min(start + size, slot.stop))

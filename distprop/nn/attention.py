@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distprop.errors import ConfigError, ShapeError
+from distprop.errors import ShapeError
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw, glorot_uniform
 from distprop.nn.layer import Backward, Context, Layer
-from distprop.nn.settings import require_whole
+from distprop.nn.settings import require_flag, require_whole
 from distprop.nn.sums import as_matrix, sum_rows
 
 
@@ -23,8 +23,7 @@ def attention(heads: int, causal: bool = False) -> Layer:
     those before it. Steps that are padding are not seen, and give 0. W, W_out start glorot_uniform, b and b_out at 0.
     """
     require_whole("attention.heads", heads)
-    if not isinstance(causal, bool):
-        raise ConfigError(f"`attention.causal` is {causal!r}", "it is true or false", "write true or false")
+    require_flag("attention.causal", causal)
 
     def shapes(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
         _require_heads(shape, heads)

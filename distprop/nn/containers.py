@@ -16,6 +16,7 @@ from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.chains import Chains
 from distprop.nn.init import Draw
 from distprop.nn.layer import Backward, Context, Forward, Layer, spec_of
+from distprop.nn.rows import TableUse
 from distprop.nn.settings import require_whole
 from distprop.nn.stage import is_rectified, place_all
 
@@ -80,6 +81,14 @@ class Block:
         """As a layer's."""
         stages = self.chains(shape).stages
         return sum(math.prod(stage.output_shape) + stage.layer.keeps(stage.input_shape) for stage in stages)
+
+    def tables(self, shape: Shape) -> dict[str, TableUse]:
+        """As a layer's."""
+        return {
+            f"{self.prefix}{stage.name}.{name}": TableUse(1 + self.number + stage.number + use.number, use.places)
+            for stage in self.chains(shape).stages
+            for name, use in stage.layer.tables(stage.input_shape).items()
+        }
 
     def lend(self, p: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What a container has by parameter, as each of these layers has it."""
@@ -170,6 +179,7 @@ def container(
         ids=max(block.layers[0].ids for block in blocks),
         keeps=lambda shape: sum(block.keeps(shape) for block in blocks),
         statistics={name: share for block in blocks for name, share in block.statistics.items()},
+        tables=lambda shape: {name: use for block in blocks for name, use in block.tables(shape).items()},
         blocks=tuple(blocks),
     )
 

@@ -13,6 +13,7 @@ from distprop import philox
 from distprop.nn.arrays import BLOCK, Array, Params, Shape
 from distprop.nn.init import Draw
 from distprop.nn.lengths import Lengths
+from distprop.nn.rows import RowGradients, TableUse
 from distprop.nn.workspace import Workspace
 
 LAYERS_PURPOSE = 2  # the purpose of these random words, see philox.bits
@@ -66,6 +67,8 @@ class Context:
     """How many of each row's time steps are real; one holder for all layers of a pass."""
     watch: Any = None
     """What sees the outputs of layers: an activity.Watch; None: nobody."""
+    rows: Mapping[int, RowGradients] | None = None
+    """Where layers with tables append the gradients of rows, by the layer's number; None: g has whole tables."""
 
     def but(self, **changes: Any) -> "Context":
         """A copy in which `changes` hold: as `dataclasses.replace`, at a quarter of its price."""
@@ -118,6 +121,11 @@ def _no_parameters(p: Params, draws: Mapping[str, Draw]) -> None:
     """Nothing to fill."""
 
 
+def no_tables(input_shape: Shape) -> Mapping[str, TableUse]:  # noqa: ARG001
+    """Gradients have all of each parameter."""
+    return {}
+
+
 def _nothing(input_shape: Shape) -> int:  # noqa: ARG001
     return 0
 
@@ -146,6 +154,7 @@ class Layer(NamedTuple):
     keeps: shape of one row in -> values kept for backward beside y, for one row.
     statistics: which parameters are running means of what leaves have, and the share by which they move at each step.
         Their gradient is the leaf's values, times its rows.
+    tables: shape of one row in -> which parameters are tables whose gradients have touched rows only, and their use.
     blocks: of a container, the containers.Block that it is made of.
     """
 
@@ -165,6 +174,7 @@ class Layer(NamedTuple):
     ids: int = 0
     keeps: Callable[[Shape], int] = _nothing
     statistics: Mapping[str, float] = MappingProxyType({})
+    tables: Callable[[Shape], Mapping[str, TableUse]] = no_tables
     blocks: tuple[Any, ...] = ()
 
 

@@ -14,6 +14,7 @@ from distprop.nn.layer import Place
 from distprop.nn.loss import Loss
 from distprop.nn.metric import Metric
 from distprop.nn.network import Network, Pass
+from distprop.nn.rows import RowGradients, square_of_rows
 from distprop.nn.tail import SQUARES, WEIGHT, Tail, TailLayout
 from distprop.nn.workspace import Workspace
 
@@ -69,17 +70,22 @@ class LeafComputer:
         out: Array,
         squares: bool = False,
         progress: "Progress | None" = None,
+        rows: Sequence[RowGradients] = (),
     ) -> Tail:
-        """Write the gradient of the sum of the rows' losses into out (P,) and return the tail (tail_width,).
+        """Write the gradient of the sum of the rows' losses into out (G,) and return the tail (tail_width,).
 
         Running statistics have the leaf's there, times its rows.
 
         flat (P,): weights, only read.  x (N, *input_shape), y: targets of N rows, weights (N,) or None: ones.
         out: every value is written, none is read. step, shard: what dropout is keyed by. squares: whether the tail has
-        the gradient's; they come behind it, so `progress` has a tail without. Raises ShapeError.
+        the gradient's; they come behind it, so `progress` has a tail without. rows: where the gradients of tables are
+        appended, one for each. Raises ShapeError.
         """
         written = progress.written if progress else None
-        run = Pass(self.workspace, training=True, place=Place(self.seed, step, shard), written=written)
+        run = Pass(
+            self.workspace, training=True, place=Place(self.seed, step, shard), written=written, rows=rows or None
+        )
+        known = list(map(len, rows))
         tail = np.empty(self.tail_width)
         with np.errstate(all="ignore"):  # a loss that is not finite is seen in the tail
             outputs, backward = self.network.forward(flat, x, run)
@@ -88,7 +94,9 @@ class LeafComputer:
                 progress.measured(tail)
             backward(dout, out)
             if squares and tail[WEIGHT]:
-                tail[SQUARES] = square_length(out, self.network.arena.learned_blocks) / tail[WEIGHT]
+                square = square_length(out, self.network.arena.learned_blocks)
+                square += square_of_rows([one.since(start) for one, start in zip(rows, known, strict=True)])
+                tail[SQUARES] = square / tail[WEIGHT]
         return tail
 
     def evaluate(

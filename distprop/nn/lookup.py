@@ -1,13 +1,11 @@
 """Rows of a table by their ids: taken out, and added up in a fixed order."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distprop.errors import DataError
 from distprop.nn.arrays import Array
 from distprop.nn.layer import Context
-
-Ids = NDArray[np.int64]
+from distprop.nn.rows import Ids
 
 
 def to_ids(x: Array, count: int, name: str, ctx: Context) -> Ids:

@@ -1,6 +1,5 @@
 """A network: layers in a row over one arena."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,18 +9,21 @@ from typing import Any
 import numpy as np
 
 from distprop.errors import ConfigError, ShapeError
-from distprop.nn.arena import Arena, lay_out
+from distprop.nn.arena import Arena, Slot, lay_out
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.chains import Chains
 from distprop.nn.init import Draw
 from distprop.nn.layer import Context, Layer, Place
 from distprop.nn.layers import LayerSpec, build_layer, layer_spec
+from distprop.nn.rows import RowGradients, TableUse
 from distprop.nn.stage import Stage, place_all
 from distprop.nn.summary import LayerSummary, summarize
 from distprop.nn.workspace import Workspace
 
 NetworkBackward = Callable[[Array, Array], Array | None]
 """(dy, g) -> dx or None: writes the gradients of all parameters into the flat g (P,); may overwrite dy.
+
+Where the pass has `rows`, g is (G,), and tables have their gradients there.
 
 Running statistics have those of the rows there, times rows.
 """
@@ -39,6 +41,8 @@ class Pass:
     """Hears, on the way back, from which value of the arena on the gradient is there."""
     input_gradient: bool = False
     watch: Any = None  # what sees the outputs of layers: an activity.Watch
+    rows: Sequence[RowGradients] | None = None
+    """Where the gradients of tables go, one for each: for gradients that have no room for them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,16 @@ class Network:
         follows = {
             f"{stage.name}.{name}": share for stage in self.stages for name, share in stage.layer.statistics.items()
         }
-        return lay_out(shapes, follows)
+        return lay_out(shapes, follows, self.tables)
+
+    @cached_property
+    def tables(self) -> dict[str, TableUse]:
+        """The views whose gradients have the touched rows only, in the arena's order, and how layers use them."""
+        return {
+            f"{stage.name}.{name}": TableUse(stage.number + use.number, use.places)
+            for stage in self.stages
+            for name, use in stage.layer.tables(stage.input_shape).items()
+        }
 
     @cached_property
     def first_trained(self) -> int:
@@ -117,6 +130,8 @@ class Network:
         ctx = Context(
             run.workspace, 0, flat.dtype, run.training, wanted, False, place, stack=run.stack, watch=run.watch
         )
+        if run.rows is not None:
+            ctx.rows = {use.number: rows for use, rows in zip(self.tables.values(), run.rows, strict=True)}
         if run.written is not None:
             ctx.written = self._told(run.written)
         y, backward = self.chains.forward(weights, self._as_input(x, flat.dtype), ctx)
@@ -134,21 +149,20 @@ class Network:
     @cached_property
     def _starts(self) -> tuple[int, ...]:
         """Where the parameters of each stage begin, or those of the next one that has some."""
-        sizes = [sum(math.prod(shape) for shape in stage.parameter_shapes) for stage in self.stages]
+        sizes = [sum(slot.stop - slot.start for _, slot in slots if not slot.table) for slots in self._slots]
         return tuple(accumulate([0, *sizes[:-1]]))
 
     def _lend(self, flat: Array) -> list[Params]:
-        """Each layer's parameters as views of flat (P,)."""
-        self.arena.require(flat)
-        slots = iter(self.arena.slots)
-        lent: list[Params] = []
-        for stage in self.stages:
-            views = {}
-            for name in stage.parameters:
-                slot = next(slots)
-                views[name] = flat[slot.start : slot.stop].reshape(slot.shape)
-            lent.append(views)
-        return lent
+        """Each layer's parameters as views of flat (P,); of a gradient (G,), tables have no rows in theirs."""
+        if flat.shape != (self.arena.gradient_size,):
+            self.arena.require(flat)
+        return [{name: _view(slot, flat) for name, slot in slots} for slots in self._slots]
+
+    @cached_property
+    def _slots(self) -> tuple[tuple[tuple[str, Slot], ...], ...]:
+        """Of each stage its parameters' names, and where they are."""
+        slots = {slot.name: slot for slot in self.arena.slots}
+        return tuple(tuple((name, slots[f"{stage.name}.{name}"]) for name in stage.parameters) for stage in self.stages)
 
     def _as_input(self, x: Array, dtype: np.dtype[Any]) -> Array:
         if x.shape[1:] != self.input_shape or x.ndim == 0:
@@ -158,6 +172,11 @@ class Network:
                 "give it the features that it was built for",
             )
         return np.ascontiguousarray(x, dtype)
+
+
+def _view(slot: Slot, flat: Array) -> Array:
+    shape = slot.shape if slot.stop <= flat.size else (0, *slot.shape[1:])
+    return flat[slot.start : slot.stop].reshape(shape)
 
 
 def build_network(layers: Sequence[LayerSpec], input_shape: Sequence[int]) -> Network:

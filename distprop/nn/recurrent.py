@@ -9,7 +9,7 @@ from distprop.errors import ConfigError, ShapeError
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw, InitSpec, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
-from distprop.nn.settings import require_whole
+from distprop.nn.settings import require_flag, require_whole
 from distprop.nn.steps import Steps
 from distprop.nn.sums import sum_rows
 from distprop.suggest import suggest_name
@@ -198,8 +198,7 @@ def _times_and_depth(kind: str, shape: Shape) -> tuple[int, int]:
 
 
 def _require(kind: str, bidirectional: Any, output: Any) -> None:
-    if not isinstance(bidirectional, bool):
-        raise ConfigError(f"`{kind}.bidirectional` is {bidirectional!r}", "it is true or false", "write true or false")
+    require_flag(f"{kind}.bidirectional", bidirectional)
     if output not in OUTPUTS:
         raise ConfigError(
             f"`{kind}.output` is {output!r}", f"there are: {', '.join(OUTPUTS)}", suggest_name(str(output), OUTPUTS)

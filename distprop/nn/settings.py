@@ -17,3 +17,9 @@ def require_number(name: str, value: Any, low: float, high: float = math.inf) ->
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
         bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to below {high:g}"
         raise ConfigError(f"`{name}` is {value!r}", f"it is a number {bounds}", f"give `{name}` such a number")
+
+
+def require_flag(name: str, value: Any) -> None:
+    """Raise ConfigError unless value is true or false."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"`{name}` is {value!r}", "it is true or false", f"write {name}: true")

@@ -97,6 +97,14 @@ class Blueprint:
             return layout.width + LIMBS
         return layout.room(self.dataset.splits[split].plan.rows) + LIMBS
 
+    @property
+    def tables(self) -> tuple[tuple[int, int], ...]:
+        """Of each table the rows that a step touches at most, and their width."""
+        plan, network = self.dataset.train_plan, self.network
+        rows = sum(plan.step_rows(shard) for shard in range(plan.shards))
+        places = [network.tables[slot.name].places for slot in network.arena.tables]
+        return tuple((rows * one, slot.shape[-1]) for one, slot in zip(places, network.arena.tables, strict=True))
+
     def pieces(self, servers: int) -> int:
         """How many slices a server owns: more than one where they are large and travel while others are made."""
         return max(1, min(MOST_PIECES, self.parameters // (servers * PIECE))) if servers > 1 else 1

@@ -47,7 +47,8 @@ def lengths(arena: Arena, groups: Sequence[Group], row: Sums) -> dict[str, float
     for view, (slot, group) in enumerate(zip(arena.slots, groups, strict=True)):
         if not group.frozen and not group.follows:
             parts.setdefault(layer_of(slot.name), []).extend(row[arena.view_blocks(view)].tolist())
-    return {layer: global_norm(values) for layer, values in parts.items()}
+    ordered = sorted(parts, key=lambda layer: int(layer.partition(".")[0]))  # tables come last in the arena
+    return {layer: global_norm(parts[layer]) for layer in ordered}
 
 
 def ratios(arena: Arena, groups: Sequence[Group], rows: Sums) -> dict[str, float]:

@@ -8,19 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distprop import checkpoint
+from distprop.nn.rows import Touched
 from distprop.nn.tail import ROWS, WEIGHT
 from distprop.optim.transforms import AVERAGE
 from distprop.protocol import effects, messages
 from distprop.protocol.course import Course
 from distprop.protocol.effects import Send
 from distprop.protocol.plan import spread
+from distprop.runtime.batch import Batch
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.memory import Tail, Vector, WeightLayout
 from distprop.runtime.replica import slot_layout
 from distprop.runtime.slice import Slice, slice_of
 from distprop.runtime.summing import PartialSums
+from distprop.runtime.table import Part, Table, parts_of
 from distprop.runtime.threads import Threads
-from distprop.runtime.updating import Batch, Updater
+from distprop.runtime.updating import Updater
 
 NOTHING: Tail = np.empty(0)
 
@@ -40,6 +43,20 @@ class Own(NamedTuple):
     updater: Updater
 
 
+class Shelf(NamedTuple):
+    """The parts of tables in a slice, and what this host has of them."""
+
+    parts: tuple[Part, ...]
+    tables: tuple[Table, ...]
+
+
+class Published(NamedTuple):
+    """The weights of a slice (n,) and the rows of its tables that were made for it."""
+
+    weights: Vector
+    tables: tuple[Touched, ...]
+
+
 class Keeper:
     """Keeps the slices of one server. `weights` is the host's shared buffer; workers' slots are lent with `attach`."""
 
@@ -54,6 +71,7 @@ class Keeper:
         self._partial = PartialSums(slot_layout(blueprint))
         self._slices: tuple[range, ...] = ()
         self._mine: dict[int, Own] = {}  # by the slice's number
+        self._tables: dict[int, Shelf] = {}
         self._threads = Threads(threads)
         self._tail_of_round: Tail = NOTHING
 
@@ -69,19 +87,28 @@ class Keeper:
         """Sums are added up, weights copied out: what leaves the host is a value of its own."""
         message = send.message
         if isinstance(message, messages.Push):
-            span = self._span(message.slice)
-            parts = tuple((node, self._partial.whole(total, span)) for node, total in message.parts)
+            span = self._dense(message.slice)
+            tables = self._tables[message.slice].parts
+            parts = tuple((node, self._partial.whole(total, span, tables)) for node, total in message.parts)
             return Send(send.to, replace(message, parts=parts))
         if isinstance(message, messages.Publish):
             return Send(send.to, replace(message, weights=self._published(message.version, message.slice)))
         return send
 
-    def _span(self, piece: int) -> slice:
-        return slice_of(self._blueprint.network.arena.blocks, self._slices[piece])
+    def _dense(self, piece: int) -> slice:
+        """The values of a slice, without those of tables."""
+        arena = self._blueprint.network.arena
+        span, stop = slice_of(arena.blocks, self._slices[piece]), arena.gradient_size
+        return slice(min(span.start, stop), min(span.stop, stop))
 
-    def _published(self, version: int, piece: int) -> Vector:
-        """A copy of the weights (n,), or where the version is evaluated by its average, of both (2, n)."""
-        weights = self._weights[version % 2][self._span(piece)]
+    def _published(self, version: int, piece: int) -> Vector | Published:
+        """A copy of the weights (n,), or where the version is evaluated by its average, of both (2, n).
+
+        With tables, of these the rows that made the version, too.
+        """
+        weights = self._weights[version % 2][self._dense(piece)]
+        if tables := self._tables[piece].tables:
+            return Published(weights.copy(), tuple(table.made(version) for table in tables))
         if not self._shows_average(version):
             return weights.copy()
         return np.stack([weights, self._mine[piece].slice.state(version)[AVERAGE]])
@@ -97,6 +124,7 @@ class Keeper:
         self._slices = self._blueprint.slices(len(owners))
         self._course = effect.course
         self._mine = {piece: self._take(piece) for piece, owner in enumerate(owners) if owner == self.me}
+        self._tables = {piece: self._shelf(piece) for piece in range(len(owners))}
         weights = self._weights[effect.version % 2]
         if effect.source is None:
             self._blueprint.network.init(self._blueprint.seed, weights)
@@ -107,13 +135,24 @@ class Keeper:
                 own.slice.restore(effect.version, saved.state(own.slice.span))
             if self._averages:
                 self._average[:] = saved.kept()
+        for shelf in self._tables.values():
+            for table in shelf.tables:
+                table.level(effect.version)
         return messages.Opened(effect.attempt, self.me)
 
     def _take(self, piece: int) -> "Own":
         """A slice, its state all zeros."""
         blueprint, arena = self._blueprint, self._blueprint.network.arena
         mine = Slice.make(arena, self._slices[piece], blueprint.optimizer, blueprint.groups, self._weights)
-        return Own(mine, Updater(mine, blueprint.optimizer, arena, self._partial, self._threads))
+        return Own(mine, Updater(mine, blueprint.optimizer, arena, self._partial, self._threads, blueprint.groups))
+
+    def _shelf(self, piece: int) -> "Shelf":
+        """A slice's parts of tables: of an own slice with its state, of others' their weights."""
+        if piece in self._mine:
+            mine = self._mine[piece].slice
+            return Shelf(mine.parts, mine.tables)
+        parts, (even, odd) = parts_of(self._blueprint.network.arena, self._slices[piece]), self._weights
+        return Shelf(parts, tuple(Table((part.of(even), part.of(odd)), {}) for part in parts))
 
     def _reduce(self, effect: effects.Reduce) -> messages.Reduced:
         batch, version = self._weigh(effect.total), effect.round.version
@@ -143,7 +182,11 @@ class Keeper:
         return messages.Tallied(effect.attempt, effect.round, self._partial.tail(effect.total).copy())
 
     def _place(self, effect: effects.Place) -> None:
-        span, weights = self._span(effect.slice), effect.weights
+        span, weights = self._dense(effect.slice), effect.weights
+        if isinstance(weights, Published):
+            for table, (ids, rows) in zip(self._tables[effect.slice].tables, weights.tables, strict=True):
+                table.make(effect.version, ids, rows, {})
+            weights = weights.weights
         if weights.ndim == 2:
             weights, self._average[span] = weights
         self._weights[effect.version % 2][span] = weights
@@ -159,7 +202,7 @@ class Keeper:
             start=mine.span.start,
             weights=self._weights[version % 2][mine.span].copy(),
             state={name: values.copy() for name, values in mine.state(version).items()},
-            blocks=tuple(block for run in mine.runs for block in run.shifted),
+            blocks=mine.blocks,
         )
 
     def _write(self, effect: effects.Save, pieces: Sequence[checkpoint.Piece]) -> messages.Saved:

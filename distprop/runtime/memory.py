@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distprop.nn.rows import RowGradients, Touched
+
 Vector = NDArray[np.float32]
 Tail = NDArray[np.float64]
 
@@ -45,11 +47,15 @@ class WeightLayout:
 
 @dataclass(frozen=True)
 class SlotLayout:
-    """Where a worker's partial sums lie: in each slot a gradient (P,) and room for a tail of at most T values."""
+    """Where a worker's partial sums lie: in each slot a gradient (G,) and room for a tail of at most T values.
 
-    parameters: int
+    tables: of each table the rows that a step touches at most, and their width: so many fit behind the tail.
+    """
+
+    values: int
     tail: int
     slots: int
+    tables: tuple[tuple[int, int], ...] = ()
 
     @property
     def size(self) -> int:
@@ -58,15 +64,27 @@ class SlotLayout:
 
     @property
     def _step(self) -> int:
-        return _room(4 * self.parameters) + _room(8 * (1 + self.tail))
+        return self._tables_start + sum(_rows_room(*table) for table in self.tables)
+
+    @property
+    def _tables_start(self) -> int:
+        return _room(4 * self.values) + _room(8 * (1 + self.tail))
 
     def gradient(self, memory: Any, slot: int) -> Vector:
-        """The gradient in `slot`, (P,)."""
-        return np.frombuffer(memory, np.float32, self.parameters, slot * self._step)
+        """The gradient in `slot`, (G,)."""
+        return np.frombuffer(memory, np.float32, self.values, slot * self._step)
 
     def room(self, memory: Any, slot: int) -> Tail:
         """The room for a tail in `slot`, (1 + T,): see `begin_tail` and `tail_in`."""
-        return np.frombuffer(memory, np.float64, 1 + self.tail, slot * self._step + _room(4 * self.parameters))
+        return np.frombuffer(memory, np.float64, 1 + self.tail, slot * self._step + _room(4 * self.values))
+
+    def rows(self, memory: Any, slot: int) -> tuple[RowGradients, ...]:
+        """The gradients of tables in `slot`."""
+        start, found = slot * self._step + self._tables_start, []
+        for capacity, width in self.tables:
+            found.append(_rows_at(memory, start, capacity, width))
+            start += _rows_room(capacity, width)
+        return tuple(found)
 
 
 def begin_tail(room: Tail, size: int) -> Tail:
@@ -85,6 +103,17 @@ def _room(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
+def _rows_room(capacity: int, width: int) -> int:
+    return _room(8 * (1 + capacity)) + _room(4 * capacity * width)
+
+
+def _rows_at(memory: Any, start: int, capacity: int, width: int) -> RowGradients:
+    count = np.frombuffer(memory, np.int64, 1, start)
+    ids = np.frombuffer(memory, np.int64, capacity, start + 8)
+    rows = np.frombuffer(memory, np.float32, capacity * width, start + _room(8 * (1 + capacity)))
+    return RowGradients(count, ids, rows.reshape(capacity, width))
+
+
 @dataclass(frozen=True)
 class Slot:
     """A handle: the partial sum in a slot of a worker on this host."""
@@ -99,3 +128,4 @@ class Arrived:
 
     gradient: Vector
     tail: Tail
+    rows: tuple[Touched, ...] = ()  # of the slice's parts of tables

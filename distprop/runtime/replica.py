@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distprop.data.receipt import LIMBS, receipt_to_limbs
+from distprop.nn.rows import RowGradients
 from distprop.nn.together import Rows, Together, each
 from distprop.protocol.course import EVALUATE, Course, Round
 from distprop.protocol.effects import Compute, Send
@@ -25,6 +26,7 @@ class Order(NamedTuple):
     course: Course
     round: Round
     progress: Advance | None
+    rows: tuple[RowGradients, ...] = ()  # of tables, for all leaves in their order
 
 
 class Replica:
@@ -36,6 +38,7 @@ class Replica:
         self._together = Together(self._computer)
         self._slots = slot_layout(blueprint)
         self._room_of = cache(lambda slot: (self._slots.gradient(slots, slot), self._slots.room(slots, slot)))
+        self._rows_of = cache(lambda slot: self._slots.rows(slots, slot))
         layout = WeightLayout(blueprint.parameters)
         self._weights = layout.buffers(weights)
         self._average = layout.average(weights) if blueprint.optimizer.average is not None else None
@@ -55,9 +58,13 @@ class Replica:
         gradient, room = self._room_of(effect.slot)
         handle = Slot(self.me, effect.slot)
         progress = None
-        if effect.slices and self.tell and not effect.course.diagnoses(effect.round.version):
+        whole = bool(self._slots.tables)  # their rows, of any slice, are there with the first layer's gradient
+        if effect.slices and self.tell and not whole and not effect.course.diagnoses(effect.round.version):
             progress = Advance(effect, handle, room, self._starts(effect.slices), self.tell)
-        self._sum(effect.leaves, Order(effect.course, effect.round, progress), gradient, room, 0)
+        rows = self._rows_of(effect.slot)
+        for one in rows:
+            one.clear()
+        self._sum(effect.leaves, Order(effect.course, effect.round, progress, rows), gradient, room, 0)
         return Computed(effect.attempt, effect.round, effect.node, handle)
 
     def read_ahead(self) -> None:
@@ -90,7 +97,7 @@ class Replica:
 
     def _scratch_at(self, depth: int) -> tuple[Vector, Tail]:
         while len(self._scratch) <= depth:
-            self._scratch.append((np.empty(self._slots.parameters, np.float32), np.empty(1 + self._slots.tail)))
+            self._scratch.append((np.empty(self._slots.values, np.float32), np.empty(1 + self._slots.tail)))
         return self._scratch[depth]
 
     def _leaf(self, shard: int, order: "Order", gradient: Vector, room: Tail) -> None:
@@ -127,7 +134,7 @@ class Replica:
         version, course = order.round.version, order.course
         batch = self._feed.batch(shard, *divmod(version, course.steps_per_epoch))
         tail[-LIMBS:] = receipt_to_limbs(batch.receipt)
-        rows, how = (batch.x, batch.y, batch.weights), (course.diagnoses(version), order.progress)
+        rows, how = (batch.x, batch.y, batch.weights), (course.diagnoses(version), order.progress, order.rows)
         weights = self._weights[version % 2]
         tail[:-LIMBS] = self._computer.gradient(weights, *rows, version, shard, gradient, *how)
 
@@ -145,4 +152,5 @@ def slot_layout(blueprint: Blueprint) -> SlotLayout:
     """The layout of a worker's slots: room for as many partial sums as there are shards, with the longest tail."""
     layout, splits = blueprint.computer().layout, blueprint.dataset.splits
     tail = max(blueprint.tail_size(layout, split) for split in (None, *(name for name in splits if name != "train")))
-    return SlotLayout(blueprint.parameters, tail, blueprint.dataset.train_plan.shards)
+    values, shards = blueprint.network.arena.gradient_size, blueprint.dataset.train_plan.shards
+    return SlotLayout(values, tail, shards, blueprint.tables)

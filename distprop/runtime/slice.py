@@ -11,6 +11,7 @@ from distprop.nn.arena import Arena, Block
 from distprop.optim.groups import PLAIN, Group
 from distprop.optim.optimizer import Optimizer
 from distprop.runtime.memory import Vector
+from distprop.runtime.table import Part, Table, parts_of
 
 RUN = 131_072
 """Values at once: longer runs than fit in the first cache cost less than as many calls more (measured)."""
@@ -52,12 +53,16 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class Slice:
-    """Values span.start..span.stop of the arena; `buffers` are the weights of all of it, by the version's parity."""
+    """Values span.start..span.stop of the arena; `buffers` are the weights of all of it, by the version's parity.
+
+    Tables are worked on by `tables`, all else by `runs`.
+    """
 
     span: slice
     runs: tuple[Run, ...]
     states: tuple[Mapping[str, Vector], Mapping[str, Vector]]
     buffers: tuple[Vector, Vector]
+    parts: tuple[Part, ...] = ()
 
     @classmethod
     def make(
@@ -72,13 +77,34 @@ class Slice:
         span = slice_of(arena.blocks, chosen)
         size = span.stop - span.start
         first, second = ({name: np.zeros(size, np.float32) for name in optimizer.state_names} for _ in range(2))
-        runs = runs_of(arena, chosen, groups, layerwise=optimizer.trust is not None)
-        return cls(span, runs, (first, second), buffers)
+        parts = parts_of(arena, chosen)
+        dense = range(chosen.start, chosen.stop - sum(len(part.blocks) for part in parts))
+        runs = runs_of(arena, dense, groups, layerwise=optimizer.trust is not None)
+        return cls(span, runs, (first, second), buffers, parts)
 
     @cached_property
     def gradient(self) -> Vector:
         """The whole reduced gradient, for updates that wait for its norm; other updates never have one."""
-        return np.empty(self.span.stop - self.span.start, np.float32)
+        return np.empty(sum(run.size for run in self.runs), np.float32)
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """The parts of tables, with their state."""
+        return tuple(self._table(part) for part in self.parts)
+
+    def _table(self, part: Part) -> Table:
+        start = self.span.start
+        first, second = ({name: part.of(values, start) for name, values in state.items()} for state in self.states)
+        state = {name: (first[name], second[name]) for name in first}
+        return Table((part.of(self.buffers[0]), part.of(self.buffers[1])), state)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks, counted from the slice's start."""
+        dense = tuple(block for run in self.runs for block in run.shifted)
+        start = self.span.start
+        rows = (Block(block.start - start, block.stop - start) for part in self.parts for block in part.blocks)
+        return (*dense, *rows)
 
     @cached_property
     def _work(self) -> tuple[tuple[Work, ...], tuple[Work, ...]]:
@@ -102,6 +128,8 @@ class Slice:
         """Take the state of `version` from a checkpoint."""
         for name, values in self.state(version).items():
             values[:] = saved[name]
+        for table in self.tables:
+            table.level(version)
 
 
 def slice_of(blocks: Sequence[Block], chosen: range) -> slice:

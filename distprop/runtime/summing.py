@@ -1,11 +1,14 @@
 """Partial sums as a server reads them: its workers' where they lie, those of other hosts as they came."""
 
 import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from distprop.nn.rows import Touched
 from distprop.runtime.memory import Arrived, Slot, SlotLayout, Tail, Vector, tail_in
+from distprop.runtime.table import Part, concatenated
 
 
 class Scratch(threading.local):
@@ -46,11 +49,22 @@ class PartialSums:
         tail: Tail = total.tail
         return tail
 
-    def whole(self, total: Any, span: slice) -> Arrived:
-        """One slice of a sum, as a value that can leave the host."""
+    def whole(self, total: Any, span: slice, tables: Sequence[Part] = ()) -> Arrived:
+        """One slice of a sum, as a value that can leave the host; of tables the parts that it has."""
         gradient = np.empty(span.stop - span.start, np.float32)
         self.add(total, span, slice(0, gradient.size), gradient)
-        return Arrived(gradient, self.tail(total).copy())
+        rows = tuple(concatenated(self.rows(total, part, at), part) for at, part in enumerate(tables))
+        return Arrived(gradient, self.tail(total).copy(), rows)
+
+    def rows(self, total: Any, part: Part, at: int) -> Iterator[Touched]:
+        """What a sum has of a table, in the order of leaves. at: the part's number in its slice."""
+        if isinstance(total, tuple):
+            yield from self.rows(total[0], part, at)
+            yield from self.rows(total[1], part, at)
+        elif isinstance(total, Slot):
+            yield self._layout.rows(self._memories[total.worker], total.slot)[part.table].since()
+        else:
+            yield total.rows[at]
 
     def mean(self, total: Any, share: np.float32, span: slice, run: slice, out: Vector) -> None:
         """Write the values of `run`, counted within `span`, of a sum times share into out."""

@@ -6,10 +6,10 @@ What the coordinator is told are the squares of the mean gradient; and of an upd
 them those of the weights before it, and of what it has added to them. Running statistics have no part in any: all 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from distprop.optim.norms import clip_scale, global_norm, square_sums
 from distprop.optim.optimizer import Optimizer
 from distprop.optim.transforms import Moment
 from distprop.optim.transforms import Run as Values
+from distprop.runtime.batch import Batch
 from distprop.runtime.memory import Vector
 from distprop.runtime.slice import Run, Slice, Work
 from distprop.runtime.summing import PartialSums
+from distprop.runtime.table_updating import Mine, TableUpdater
 from distprop.runtime.threads import Threads
 
 Sums = NDArray[np.float64]
@@ -32,25 +34,25 @@ RUNS_A_THREAD = 2
 """Runs that are worth waking a thread for."""
 
 
-class Batch(NamedTuple):
-    """All rows of a step: their weight, and how many they are."""
-
-    weight: float
-    rows: float
-
-    def share(self, group: Group) -> np.float32:
-        """What makes a sum over rows their mean: statistics' by number. Rows that weigh nothing have no gradient."""
-        size = self.rows if group.follows else self.weight
-        return np.float32(1.0 / size if size else 0.0)
-
-
 class Updater:
     """Makes the versions of one slice."""
 
-    def __init__(self, mine: Slice, optimizer: Optimizer, arena: Arena, sums: PartialSums, threads: Threads) -> None:
+    def __init__(
+        self,
+        mine: Slice,
+        optimizer: Optimizer,
+        arena: Arena,
+        sums: PartialSums,
+        threads: Threads,
+        groups: Sequence[Group] = (),
+    ) -> None:
         self._mine, self._optimizer, self._arena = mine, optimizer, arena
         self._partial, self._threads = sums, threads
         self._rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
+        tables = enumerate(zip(mine.parts, mine.tables, strict=True))
+        self._tables = tuple(
+            TableUpdater(Mine(at, part, table, groups[part.view]), optimizer, sums) for at, (part, table) in tables
+        )
 
     def in_one_pass(self, total: Any, batch: Batch, version: int, factor: float, closely: bool = False) -> Sums:
         """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the rows told."""
@@ -72,7 +74,8 @@ class Updater:
                 optimizer.finish(values, at)
                 return (squares, *(_change(run, values) if closely else ()))
 
-        return self._over(version, make, 3 if closely else 1)
+        dense = self._over(version, make, 3 if closely else 1)
+        return self._with_tables(dense, [one.in_one_pass(total, batch, ats, version, closely) for one in self._tables])
 
     def reduce(self, total: Any, batch: Batch, version: int) -> Sums:
         """The first of two passes: sum, mean, and all that the optimizer does before norms; gives the rows of sums."""
@@ -93,7 +96,8 @@ class Updater:
                 rows += [square_sums(values.u, blocks)] if self._optimizer.before else []
             return tuple(rows)
 
-        return self._over(version, make, self._rows)
+        dense = self._over(version, make, self._rows)
+        return self._with_tables(dense, [one.reduce(total, batch, ats, version) for one in self._tables])
 
     def finish(self, sums: Mapping[int, Sums], version: int, factor: float, closely: bool = False) -> Sums:
         """The second: make version + 1 from what `reduce` left, with the rows of sums of all slices.
@@ -118,7 +122,11 @@ class Updater:
                 self._optimizer.finish(values, at)
                 return _change(run, values) if closely else ()
 
-        return self._over(version, make, 2 if closely else 0)
+        dense = self._over(version, make, 2 if closely else 0)
+        return self._with_tables(dense, [one.finish(ats, version, scale, closely) for one in self._tables])
+
+    def _with_tables(self, dense: Sums, tables: Sequence[Sums]) -> Sums:
+        return np.concatenate([dense, *tables], axis=1) if tables else dense
 
     def _values(self, work: Work, whole: Vector) -> Values:
         return Values(whole[work.run.span], *work[1:])
@@ -140,7 +148,8 @@ class Updater:
 
     @cached_property
     def _groups(self) -> tuple[Group, ...]:
-        return tuple({run.group: None for run in self._mine.runs})
+        groups = [run.group for run in self._mine.runs] + [table.group for table in self._tables]
+        return tuple(dict.fromkeys(groups))
 
     def _prepared(self, gathered: Sums) -> Sums:
         """The row of what is updated with: the gradient, or what became of it."""

@@ -57,6 +57,7 @@ def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     require_outputs(blueprint.network, loss, count)
     _require_room(blueprint)
     _ = blueprint.optimizer, blueprint.groups  # built here: what is wrong with them is said before anything starts
+    _require_rows_alone(blueprint)
     return Assembly(job, blueprint, make_course(job, blueprint), make_criteria(job, blueprint))
 
 
@@ -89,6 +90,23 @@ def _require_room(blueprint: Blueprint) -> None:
                 f"metric {metric} needs the scores of all {rows:,} rows of `data.{name}` at once",
                 f"they are {rows * layout.row_width:,} values; up to {MOST_GATHERED:,} are gathered",
                 f"leave {metric} out of `metrics`, or make `data.{name}` smaller",
+            )
+
+
+def _require_rows_alone(blueprint: Blueprint) -> None:
+    """Raise ConfigError where an optimizer needs all rows of a table, of which a step has the touched ones only."""
+    optimizer, tables = blueprint.optimizer, blueprint.network.arena.tables
+    needs = {
+        "lars and lamb measure whole layers": optimizer.trust is not None,
+        "`optimizer.average` averages all weights": optimizer.average is not None,
+        "`optimizer.accumulate` adds up gradients of all rows": optimizer.accumulate > 1,
+    }
+    for why, given in needs.items():
+        if tables and given:
+            raise ConfigError(
+                f"{tables[0].name} is sparse, and the optimizer is not",
+                f"{why}, and a sparse embedding has a gradient for the rows that a step touches only",
+                "take another optimizer or leave the setting out, or leave `sparse` out",
             )
 
 

@@ -25,7 +25,7 @@ IMAGES: list[Any] = [
     {"dense": {"width": 3, "init": "zeros"}},
 ]
 SEQUENCES: list[Any] = [
-    {"embedding": {"rows": 9, "width": 4, "padding": 0, "init": {"normal": 0.3}}},
+    {"embedding": {"rows": 9, "width": 4, "padding": 0, "init": {"normal": 0.3}, "sparse": True}},
     {"position": "sinusoidal"},
     "mask",
     {"residual": ["layer_norm", {"attention": 2}]},
