@@ -126,7 +126,7 @@ class Updater:
         return self._with_tables(dense, [one.finish(ats, version, scale, closely) for one in self._tables])
 
     def _with_tables(self, dense: Sums, tables: Sequence[Sums]) -> Sums:
-        return np.concatenate([dense, *tables], axis=1) if tables else dense
+        return np.concatenate([dense, *tables], axis=1) if tables and len(dense) else dense
 
     def _values(self, work: Work, whole: Vector) -> Values:
         return Values(whole[work.run.span], *work[1:])

@@ -48,6 +48,7 @@ def model(**changes: Any) -> list[Any]:
 def sparse_job(name: str, rows: str, room: Path, **changes: Any) -> dict[str, Any]:
     layers = [{"embedding": SPARSE}, "flatten", {"dense": 3}] if name == "frozen" else model()
     given = {"data__features": {"ids": {}}, "model": layers, "optimizer": WAYS[name], "data__batch_size": 17, **changes}
+    given["diagnostics"] = {"enabled": name != "clipped"}
     return small_job(rows, room, **given)
 
 
