@@ -20,9 +20,10 @@ ChainBackward = Callable[[Array, Sequence[Params]], Array | None]
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Stages in a row."""
+    """Stages in a row. divided: they are of a longer chain whose rows are worked on piece by piece."""
 
     stages: tuple[Stage, ...]
+    divided: bool = False
 
     @cached_property
     def first_trained(self) -> int:
@@ -32,7 +33,12 @@ class Chain:
     @cached_property
     def in_pieces(self) -> bool:
         """Whether rows are worked on piece by piece."""
-        return any(stage.layer.in_pieces for stage in self.stages)
+        return self.divided or any(stage.layer.in_pieces for stage in self.stages)
+
+    def part(self, start: int, stop: int) -> "Chain | None":
+        """Those of its stages with an index from start to below stop, which get the bits that they have within it."""
+        chosen = tuple(stage for stage in self.stages if start <= stage.index < stop)
+        return Chain(chosen, self.in_pieces) if chosen else None
 
     @cached_property
     def order(self) -> tuple[int, ...]:

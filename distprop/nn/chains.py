@@ -13,23 +13,34 @@ from distprop.nn.stage import Stage
 
 @dataclass(frozen=True, eq=False)
 class Chains:
-    """Stages in a row; `stages[0]` has index 0."""
+    """Stages in a row; `stages[0]` has index 0, but in a part. parts: of a part, its chains."""
 
     stages: tuple[Stage, ...]
+    parts: tuple[Chain, ...] = ()
 
     @cached_property
     def first_trained(self) -> int:
         """The index of the first stage that has parameters; gradients go no further down."""
-        return Chain(self.stages).first_trained
+        return self.stages[0].index + Chain(self.stages).first_trained
 
     @cached_property
     def split(self) -> tuple[Chain, ...]:
         """Chains whose rows are all images or sequences, or all vectors: only the former go in pieces."""
+        if self.parts:
+            return self.parts
         runs = groupby(self.stages, lambda stage: (len(stage.input_shape) > 1, stage.layer.undivided))
         return tuple(Chain(tuple(run)) for _, run in runs)
 
+    def cut(self, every: int) -> tuple["Chains", ...]:
+        """Parts of so many stages, whose bits are those of the whole; indexes and numbers go on from part to part."""
+        stages = self.stages
+        return tuple(
+            Chains(stages[at : at + every], tuple(part for c in self.split if (part := c.part(at, at + every))))
+            for at in range(0, len(stages), every)
+        )
+
     def forward(self, p: Sequence[Params], x: Array, ctx: Context) -> tuple[Array, ChainBackward]:
-        """Outputs of x and the way back. p: for each stage.
+        """Outputs of x and the way back. p: for each stage, by its index.
 
         ctx: as for one layer; its `layer` is the number of the first stage's.
         """

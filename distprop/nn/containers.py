@@ -15,10 +15,11 @@ from distprop.errors import ShapeError
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.chains import Chains
 from distprop.nn.init import Draw
-from distprop.nn.layer import Backward, Context, Forward, Layer, spec_of
+from distprop.nn.layer import Again, Backward, Context, Forward, Layer, spec_of
+from distprop.nn.recompute import InTurn, recomputed
 from distprop.nn.rows import TableUse
-from distprop.nn.settings import require_whole
-from distprop.nn.stage import is_rectified, place_all
+from distprop.nn.settings import require_flag, require_whole
+from distprop.nn.stage import Stage, is_rectified, place_all
 
 Shapes = tuple[Shape, dict[str, Shape]]
 
@@ -27,12 +28,14 @@ Shapes = tuple[Shape, dict[str, Shape]]
 class Block:
     """Layers in a row within a container; `prefix` is in front of their parameters' names.
 
-    number: how many layers of the container come before its first.
+    number: how many layers of the container come before its first. every: so many layers at a time are computed again
+    on the way back; 0: none.
     """
 
     layers: tuple[Layer, ...]
     prefix: str = ""
     number: int = 0
+    every: int = 0
 
     @cached_property
     def inside(self) -> int:
@@ -63,6 +66,16 @@ class Block:
     def _chains(self) -> dict[Shape, Chains]:
         return {}
 
+    def _run(self, shape: Shape) -> Chains | InTurn:
+        if shape not in self._runs:
+            chains = self.chains(shape)
+            self._runs[shape] = InTurn(chains, self.every) if self.every else chains
+        return self._runs[shape]
+
+    @cached_property
+    def _runs(self) -> dict[Shape, Chains | InTurn]:
+        return {}
+
     def shapes(self, shape: Shape) -> Shapes:
         """As a layer's."""
         stages = self.chains(shape).stages
@@ -80,7 +93,23 @@ class Block:
     def keeps(self, shape: Shape) -> int:
         """As a layer's."""
         stages = self.chains(shape).stages
-        return sum(math.prod(stage.output_shape) + stage.layer.keeps(stage.input_shape) for stage in stages)
+        if self.every:
+            return sum(math.prod(stage.output_shape) for stage in stages[self.every - 1 : -1 : self.every])
+        return sum(map(_kept, stages))
+
+    def again(self, shape: Shape) -> Again:
+        """As a layer's."""
+        stages = self.chains(shape).stages
+        inside = [stage.layer.again(stage.input_shape) for stage in stages]
+        flops, aside = sum(one.flops for one in inside), max(one.aside for one in inside)
+        if self.every:
+            flops += self.flops(shape)
+            starts = range(0, len(stages), self.every)
+            aside = max(
+                sum(map(_kept, stages[at : at + self.every])) + max(one.aside for one in inside[at : at + self.every])
+                for at in starts
+            )
+        return Again(flops, aside)
 
     def tables(self, shape: Shape) -> dict[str, TableUse]:
         """As a layer's."""
@@ -105,22 +134,34 @@ class Block:
     def forward(self, p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """As a layer's."""
         inner = ctx.but(layer=ctx.layer + 1 + self.number, written=None)
-        y, backward = self.chains(x.shape[1:]).forward(self.lend(p), x, inner)
+        y, backward = self._run(x.shape[1:]).forward(self.lend(p), x, inner)
         return y, lambda dy, g: backward(dy, self.lend(g))
 
 
-def sequence(layers: Sequence[Layer]) -> Layer:
-    """Layers in a row, as one."""
-    return _in_a_row("sequence", {"layers": specs(layers)}, layers)
+def _kept(stage: Stage) -> int:
+    return math.prod(stage.output_shape) + stage.layer.keeps(stage.input_shape)
 
 
-def repeat(times: int, layers: Sequence[Layer]) -> Layer:
-    """The same layers `times` times in a row, each time with parameters of their own."""
+def sequence(layers: Sequence[Layer], recompute: bool = False) -> Layer:
+    """Layers in a row, as one.
+
+    recompute, here and in the other containers: x alone is kept, and the way back computes all values within again.
+    The bits are the same.
+    """
+    return _in_a_row("sequence", {"layers": specs(layers), "recompute": recompute}, layers, len(layers))
+
+
+def repeat(times: int, layers: Sequence[Layer], recompute: bool = False) -> Layer:
+    """The same layers `times` times in a row, each time with parameters of their own.
+
+    recompute: each time for itself.
+    """
     require_whole("repeat.times", times)
-    return _in_a_row("repeat", {"times": times, "layers": specs(layers)}, [*layers] * times)
+    settings = {"times": times, "layers": specs(layers), "recompute": recompute}
+    return _in_a_row("repeat", settings, [*layers] * times, len(layers))
 
 
-def residual(layers: Sequence[Layer]) -> Layer:
+def residual(layers: Sequence[Layer], recompute: bool = False) -> Layer:
     """Give x + f(x), f being layers in a row that keep the shape (He et al. 2016, arXiv:1512.03385)."""
     block = Block(tuple(layers))
 
@@ -146,11 +187,14 @@ def residual(layers: Sequence[Layer]) -> Layer:
 
         return y, backward
 
-    return container("residual", {"layers": specs(layers)}, [block], shapes, forward)
+    made = container("residual", {"layers": specs(layers), "recompute": recompute}, [block], shapes, forward)
+    return recomputing(made)
 
 
-def _in_a_row(kind: str, settings: Mapping[str, Any], layers: Sequence[Layer]) -> Layer:
-    block = Block(tuple(layers))
+def _in_a_row(kind: str, settings: Mapping[str, Any], layers: Sequence[Layer], every: int) -> Layer:
+    """every: so many of them at a time are computed again, where that is in the settings."""
+    require_flag(f"{kind}.recompute", settings["recompute"])
+    block = Block(tuple(layers), every=every if settings["recompute"] else 0)
     views = all(layer.output == "input" for layer in layers)
     made = container(kind, settings, [block], block.shapes, block.forward)
     return made._replace(output="input" if views else "kept")  # a layer inside may read its output again
@@ -178,10 +222,28 @@ def container(
         undivided=undivided,
         ids=max(block.layers[0].ids for block in blocks),
         keeps=lambda shape: sum(block.keeps(shape) for block in blocks),
+        again=lambda shape: _sum_up([block.again(shape) for block in blocks]),
         statistics={name: share for block in blocks for name, share in block.statistics.items()},
         tables=lambda shape: {name: use for block in blocks for name, use in block.tables(shape).items()},
         blocks=tuple(blocks),
     )
+
+
+def recomputing(layer: Layer) -> Layer:
+    """The container, computed again as one on the way back where its settings say so."""
+    require_flag(f"{layer.kind}.recompute", layer.settings["recompute"])
+    if not layer.settings["recompute"]:
+        return layer
+
+    def again(shape: Shape) -> Again:
+        flops, aside = layer.again(shape)
+        return Again(flops + layer.flops(shape), aside + layer.keeps(shape) + math.prod(layer.shapes(shape)[0]))
+
+    return layer._replace(forward=recomputed(layer.forward), keeps=lambda shape: 0, again=again)  # noqa: ARG005
+
+
+def _sum_up(costs: Sequence[Again]) -> Again:
+    return Again(sum(one.flops for one in costs), max(one.aside for one in costs))
 
 
 def specs(layers: Sequence[Layer]) -> list[dict[str, Any]]:

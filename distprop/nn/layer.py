@@ -134,6 +134,20 @@ def _size(input_shape: Shape) -> int:
     return math.prod(input_shape)
 
 
+class Again(NamedTuple):
+    """What it costs a row that values are computed again instead of being kept.
+
+    flops: operations that are done once more. aside: values that lie in memory which others use before and after.
+    """
+
+    flops: int = 0
+    aside: int = 0
+
+
+def _never(input_shape: Shape) -> Again:  # noqa: ARG001
+    return Again()
+
+
 class Layer(NamedTuple):
     """One differentiable step. A layer owns no arrays: p, g and buffers are views lent by the caller.
 
@@ -152,6 +166,7 @@ class Layer(NamedTuple):
     undivided: works on all rows of a leaf at once: on pieces of them it is slow, or wrong.
     ids: x are whole numbers from 0 to ids - 1, that have no gradient: dx is 0. 0: x are values.
     keeps: shape of one row in -> values kept for backward beside y, for one row.
+    again: shape of one row in -> what it costs that values are computed again instead of being kept.
     statistics: which parameters are running means of what leaves have, and the share by which they move at each step.
         Their gradient is the leaf's values, times its rows.
     tables: shape of one row in -> which parameters are tables whose gradients have touched rows only, and their use.
@@ -173,6 +188,7 @@ class Layer(NamedTuple):
     undivided: bool = False
     ids: int = 0
     keeps: Callable[[Shape], int] = _nothing
+    again: Callable[[Shape], Again] = _never
     statistics: Mapping[str, float] = MappingProxyType({})
     tables: Callable[[Shape], Mapping[str, TableUse]] = no_tables
     blocks: tuple[Any, ...] = ()

@@ -7,12 +7,12 @@ import numpy as np
 
 from distprop.errors import ConfigError, ShapeError
 from distprop.nn.arrays import Array, Params, Shape
-from distprop.nn.containers import Block, Shapes, container, specs
+from distprop.nn.containers import Block, Shapes, container, recomputing, specs
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.suggest import suggest_name
 
 
-def parallel(branches: Sequence[Sequence[Layer]], join: str = "add") -> Layer:
+def parallel(branches: Sequence[Sequence[Layer]], join: str = "add", recompute: bool = False) -> Layer:
     """Each branch gets x; their outputs are joined by add, multiply or concat (along the last axis)."""
     if join not in JOINS:
         raise ConfigError(f"`parallel.join` is {join!r}", f"there are: {', '.join(JOINS)}", suggest_name(join, JOINS))
@@ -45,8 +45,8 @@ def parallel(branches: Sequence[Sequence[Layer]], join: str = "add") -> Layer:
 
         return y, backward
 
-    settings = {"branches": [specs(layers) for layers in branches], "join": join}
-    return container("parallel", settings, blocks, shapes, forward)
+    settings = {"branches": [specs(layers) for layers in branches], "join": join, "recompute": recompute}
+    return recomputing(container("parallel", settings, blocks, shapes, forward))
 
 
 def _total(total: Array | None, dx: Array | None, ctx: Context) -> Array | None:

@@ -61,7 +61,8 @@ def worker_bytes(assembly: Assembly) -> int:
     leaf = max(plan.step_rows(shard) for shard in range(plan.shards))
     held_out = max((valid.shard_rows(shard) for shard in range(valid.shards)), default=0) if valid else 0
     rows = max(2 * leaf, min(held_out, EVALUATION_ROWS))  # an evaluation goes forward only
-    a_row = sum(layer.activation_bytes_per_row for layer in assembly.blueprint.network.summary())
+    layers = assembly.blueprint.network.summary()
+    a_row = sum(layer.activation_bytes_per_row for layer in layers) + max(layer.aside_bytes_per_row for layer in layers)
     a_sum = VALUE * assembly.blueprint.parameters + SUM * slot_layout(assembly.blueprint).tail
     return a_sum * (1 + depth) + rows * a_row
 

@@ -87,6 +87,14 @@ LAYER_CASES = (
     LayerCase("parallel", {"parallel": {"branches": BRANCHES}}, ((5,), (1,))),
     LayerCase("parallel", {"parallel": {"branches": BRANCHES, "join": "multiply"}}, ((5,), (1,))),
     LayerCase("parallel", {"parallel": {"branches": [["flatten"], *BRANCHES], "join": "concat"}}, ((5,), (1,))),
+    LayerCase("sequence", {"sequence": {"layers": [{"dense": 4}, "tanh", "relu"], "recompute": True}}, ((5,), (1,))),
+    LayerCase(
+        "repeat", {"repeat": {"times": 3, "layers": ["silu", {"dense": 4}], "recompute": True}}, ((5,), (1,)), least=4
+    ),
+    LayerCase(
+        "residual", {"residual": {"layers": [{"conv1d": 2}, {"dropout": 0.2}], "recompute": True}}, ((5, 2),), (2,)
+    ),
+    LayerCase("parallel", {"parallel": {"branches": BRANCHES, "join": "multiply", "recompute": True}}, ((5,), (1,))),
 )
 
 DEEP: list[Any] = [

@@ -18,7 +18,12 @@ IMAGES: list[Any] = [
     "batch_norm",
     "relu",
     {"max_pool2d": {"size": 2, "stride": 1}},
-    {"residual": [{"group_norm": 2}, {"conv2d": {"channels": 4, "groups": "depthwise", "init": {"uniform": 0.4}}}]},
+    {
+        "residual": {
+            "layers": [{"group_norm": 2}, {"conv2d": {"channels": 4, "groups": "depthwise", "init": {"uniform": 0.4}}}],
+            "recompute": True,
+        }
+    },
     {"average_pool2d": 2},
     {"dropout": 0.2},
     {"parallel": {"branches": [["global_average_pool"], ["flatten", {"dense": 4}, "rms_norm"]], "join": "concat"}},
@@ -44,7 +49,13 @@ SEQUENCES: list[Any] = [
 ]
 COLUMNS: list[Any] = [
     {"dense": {"width": 8, "init": "lecun_normal"}},
-    {"repeat": {"times": 2, "layers": [{"dense": {"width": 8, "init": "lecun_uniform"}}, "silu", {"dropout": 0.1}]}},
+    {
+        "repeat": {
+            "times": 2,
+            "layers": [{"dense": {"width": 8, "init": "lecun_uniform"}}, "silu", {"dropout": 0.1}],
+            "recompute": True,
+        }
+    },
     {"sequence": ["gelu", {"leaky_relu": 0.2}, {"dense": {"width": 8, "init": {"orthogonal": 0.9}}}, "elu"]},
     {"reshape": [4, 2]},
     "flatten",
