@@ -137,7 +137,7 @@ class Keeper:
                 self._average[:] = saved.kept()
         for shelf in self._tables.values():
             for table in shelf.tables:
-                table.level(effect.version)
+                table.level(effect.version, state=effect.source is not None)
         return messages.Opened(effect.attempt, self.me)
 
     def _take(self, piece: int) -> "Own":

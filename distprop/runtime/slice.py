@@ -128,8 +128,6 @@ class Slice:
         """Take the state of `version` from a checkpoint."""
         for name, values in self.state(version).items():
             values[:] = saved[name]
-        for table in self.tables:
-            table.level(version)
 
 
 def slice_of(blocks: Sequence[Block], chosen: range) -> slice:

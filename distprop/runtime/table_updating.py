@@ -17,7 +17,7 @@ from distprop.optim.transforms import Moment
 from distprop.optim.transforms import Run as Values
 from distprop.runtime.batch import Batch
 from distprop.runtime.summing import PartialSums
-from distprop.runtime.table import NOTHING, Part, Rows, Table, added_up
+from distprop.runtime.table import NOTHING, Part, Rows, Table, added_up, take
 
 Sums = NDArray[np.float64]
 Ats = Mapping[Group, Moment]
@@ -89,9 +89,9 @@ class TableUpdater:
     def _take(self, ids: Ids, u: Rows, version: int) -> Values:
         """Copies of what belongs to some rows, each as one vector."""
         table, old = self._mine.table, version % 2
-        state = {name: pair[old][ids].reshape(-1) for name, pair in table.state.items()}
+        state = {name: take(pair[old], ids).reshape(-1) for name, pair in table.state.items()}
         new = {name: np.empty_like(values) for name, values in state.items()}
-        weights = table.weights[old][ids].reshape(-1)
+        weights = take(table.weights[old], ids).reshape(-1)
         return Values(u.reshape(-1), weights, state, new, np.empty_like(weights))
 
     def _make(self, ids: Ids, values: Values, ats: Ats, version: int, closely: bool) -> Sums:

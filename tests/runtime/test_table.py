@@ -20,7 +20,7 @@ def test_both_versions_are_those_of_a_table_that_is_copied_whole(steps: list[set
         pair[first % 2][:] = chance.normal(size=(ROWS, WIDTH))
     whole = [pair[first % 2].copy() for pair in pairs]
     table = Table(pairs[0], {"m": pairs[1]})
-    table.level(first)
+    table.level(first, state=True)
     for version, ids in enumerate(steps, first + 1):
         before, made = [rows.copy() for rows in whole], np.array(sorted(ids), np.int64)
         for rows in whole:

@@ -197,9 +197,8 @@ class RayCluster:
         self._start(len(self._servers), self._wanted)
 
     def close(self) -> None:
-        """End all processes; their memory goes with them."""
+        """End all processes; their memory goes with them. The connection stays: others may need it."""
         self._end_processes()
-        self._connection.close()
 
     def _end_processes(self) -> None:
         for actor in (*self._workers.values(), *self._servers):
