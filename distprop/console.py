@@ -16,6 +16,7 @@ from distprop.events import (
     RunEnded,
     RunStarted,
     ServerLost,
+    StartEnded,
     StepEnded,
     Warned,
     WorkerLost,
@@ -140,6 +141,7 @@ class Console:
                 self._tell(event)
 
     def _start(self, event: RunStarted) -> None:
+        self._state = Progressing()
         self._state.start(event)
         going_on = f", from step {event.version:,}" if event.version else ""
         self._say(
@@ -172,6 +174,8 @@ class Console:
                 self._say(f"{event.why}; going on from the last checkpoint")
             case CheckpointFailed():
                 self._say(f"no checkpoint at step {event.version:,} ({event.why}); the one before is whole")
+            case StartEnded():
+                self._say(started(event))
             case Warned():
                 self._say(f"step {event.version:,}: {event.what}\n  {event.kind}; {event.fix}")
             case _:
@@ -202,6 +206,12 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
+def started(event: StartEnded) -> str:
+    """One of several starts: "start 1 (of 0 to 3): valid/loss 0.3120"."""
+    value = {event.compared_by: event.metrics[event.compared_by]} if event.compared_by in event.metrics else {}
+    return f"start {event.start} (of 0 to {event.starts - 1}): " + (event.why or ", ".join(measured(value)))
+
+
 def summary(result: Result) -> str:
     """The last thing that a training shows: how it ended, where everything is, and what to type next."""
     where = f"{plural(result.workers, 'worker')}, {plural(result.servers, 'server')}"
@@ -210,6 +220,7 @@ def summary(result: Result) -> str:
         f"({result.rows_per_second:,.0f} rows/s; {where}{_source(result)})"
     ]
     lines += [f"  {text}" for text in measured(_judging(result.metrics))]
+    lines += _compared(result)
     if result.time_shares:
         lines.append(
             "  workers' time: " + ", ".join(f"{name} {share:.0%}" for name, share in result.time_shares.items())
@@ -221,6 +232,16 @@ def summary(result: Result) -> str:
     facts = {"digest": result.digest, "run": _run(result), "model": result.model_uri, "checkpoint": result.checkpoint}
     lines += [f"  {name:<10} {value}" for name, value in facts.items() if value]
     return "\n".join([*lines, *(f"next: {command}" for command in next_commands(result))])
+
+
+def _compared(result: Result) -> list[str]:
+    """Several starts side by side."""
+    lines = []
+    for row in result.starts:
+        value = row.metrics.get(result.compared_by)
+        shown = row.why if value is None else measured({result.compared_by: value})[0]
+        lines.append(f"  start {row.start}: {shown}{' (the best: kept)' if row.start == result.start else ''}")
+    return lines
 
 
 def _judging(metrics: Mapping[str, float]) -> Mapping[str, float]:

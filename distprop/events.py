@@ -187,7 +187,7 @@ class ProfileTaken(Event):
 
 @dataclass(frozen=True)
 class RunEnded(Event):
-    """The last event of a job, always sent."""
+    """The last event of a training, always sent."""
 
     status: Status
     version: int
@@ -195,6 +195,22 @@ class RunEnded(Event):
     digest: str | None
     why: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)  # receipts and the like, known only now
+
+
+@dataclass(frozen=True)
+class StartEnded(Event):
+    """One of several starts of a job has ended; its own RunEnded came before."""
+
+    start: int  # from 0
+    starts: int
+    seed: int
+    status: Status
+    version: int
+    metrics: Metrics
+    digest: str | None
+    run_id: str | None
+    compared_by: str  # the metric that chooses the best start
+    why: str = ""  # it failed
 
 
 Listener = Callable[[Event], None]

@@ -9,6 +9,20 @@ from distprop.events import Status
 
 
 @dataclass(frozen=True)
+class Start:
+    """How one of several starts of a job ended."""
+
+    start: int  # from 0
+    seed: int
+    status: Status
+    steps: int
+    metrics: Mapping[str, float]
+    digest: str | None
+    run_id: str | None
+    why: str = ""  # it failed
+
+
+@dataclass(frozen=True)
 class Result:
     """How a training ended."""
 
@@ -31,6 +45,9 @@ class Result:
     time_shares: Mapping[str, float] = field(default_factory=dict)  # of the workers' time; with `profile` only
     noise_scale: float | None = None  # of the gradient: batches of more rows than that hardly help
     warnings: Sequence[str] = ()  # about layers
+    start: int | None = None  # the best of several: all figures but `seconds` are those of this one
+    compared_by: str = ""  # the metric that said so
+    starts: Sequence[Start] = ()  # that have ended
 
     def plain(self) -> dict[str, Any]:
         """The object that `--json` prints: what is not finite is null."""
@@ -46,6 +63,7 @@ class Result:
             "servers": self.servers,
             "seconds": finite(self.seconds),
             "rows_per_second": finite(self.rows_per_second),
+            "start": self.start,
         }
 
 
@@ -106,9 +124,10 @@ class Description:
     test_rows: int
     shards: tuple[ShardRow, ...]
     steps_per_epoch: int
-    last_version: int  # updates in the whole training
+    last_version: int  # updates in the whole training, of each start
     workers: int
     servers: int
+    starts: int = 1
     notes: tuple[str, ...] = ()  # such as the price of small leaves
 
 

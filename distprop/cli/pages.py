@@ -103,7 +103,8 @@ def _data(description: Description) -> list[str]:
         f"{description.train_rows:,} rows to train on, "
         f"{description.valid_rows:,} valid, {description.test_rows:,} test",
         *table(("shard", "rows", "rows a step", "steps an epoch"), shards),
-        f"{description.steps_per_epoch:,} steps an epoch, {description.last_version:,} in the whole training",
+        f"{description.steps_per_epoch:,} steps an epoch, {description.last_version:,} in "
+        + ("the whole training" if description.starts == 1 else f"each of {description.starts} starts"),
     ]
 
 

@@ -70,18 +70,19 @@ def sync(run: str) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a slow server may take its time: no training waits
     from distprop.tracking.sync import sync as send
 
-    summary = send(_spool_of(run))
-    click.echo(f"sent: {summary.delivered:,} records of run {summary.run_id} are in MLflow")
+    for spool in _spools_of(run):
+        summary = send(spool)
+        click.echo(f"sent: {summary.delivered:,} records of run {summary.run_id} are in MLflow")
 
 
-def _spool_of(run: str) -> Path:
-    from distprop.tracking.spool import JOB, find
+def _spools_of(run: str) -> list[Path]:
+    """The spool of a run, and those of the starts that are shown in it."""
+    from distprop.tracking.spool import JOB, find_all
 
     if (Path(run) / JOB).is_file():
-        return Path(run)
+        return find_all(Path(run).parent, Path(run).name) or [Path(run)]
     for folder in (Path("spool"), *sorted(Path().glob("*/*/spool"))):
-        found = find(folder, run)
-        if found is not None:
+        if found := find_all(folder, run):
             return found
     raise CheckpointError(
         f"nothing waits to be sent for {run}",

@@ -1,7 +1,8 @@
 """The recipe: the part of a job that may change its numbers, its hash, and its flat form.
 
 Not in it: paths (the data's own digest stands for the rows), cluster, tracking, checkpoints except for what
-chooses the kept model, faults, and the job's name.
+chooses the kept model, faults, the job's name, and `train.starts` where it is 1: so the first of several starts has the
+recipe of the job that starts once.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ def recipe_of(job: Mapping[str, Any]) -> dict[str, Any]:
     whole = {
         "seed": job["seed"],
         "data": {"valid": _held_out(job["data"]["valid"]), **data},
-        **{key: job[key] for key in ("model", "loss", "metrics", "optimizer", "train", "numerics")},
+        **{key: job[key] for key in ("model", "loss", "metrics", "optimizer", "numerics")},
+        "train": {key: value for key, value in job["train"].items() if (key, value) != ("starts", 1)},
         "keep_best": job["checkpoint"]["keep_best"],
     }
     return {key: _canonical(value) for key, value in whole.items()}

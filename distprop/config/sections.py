@@ -122,6 +122,11 @@ class Train(Strict):
     early_stopping: EarlyStopping | None = Field(
         default=None, description="when to stop early", examples=[{"metric": "valid/loss", "patience": 3}]
     )
+    starts: PositiveInt = Field(
+        default=1,
+        description="trainings from different initial weights, one after another; the best one is kept",
+        examples=[4],
+    )
     on_divergence: Literal["stop"] = Field(
         default="stop", description="what happens when the loss is NaN or infinite", examples=["stop"]
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from distprop.tracking.naming import cut
 from distprop.tracking.spool import Line, Record, Spool
-from distprop.tracking.store import Point, Refused, Run, Store
+from distprop.tracking.store import NotYet, Point, Refused, Run, Store
 
 RECORDS_AT_ONCE = 500
 POINTS_AT_ONCE = 1000
@@ -124,7 +124,7 @@ class Delivery:
         return True
 
     def _miss(self, error: Exception) -> None:
-        if not self.away:
+        if not self.away and not isinstance(error, NotYet):
             _log.warning("tracking is away, its records are kept in %s: %s", self.spool.folder, _short(error))
         self.away = _short(error)
 

@@ -19,11 +19,13 @@ from distprop.events import (
     RunEnded,
     RunStarted,
     ServerLost,
+    StartEnded,
     StepEnded,
     Warned,
     WorkerJoined,
     WorkerLost,
 )
+from distprop.tracking.comparing import comparison
 from distprop.tracking.curves import Curves, Timings, points, window
 from distprop.tracking.naming import MOST_DIGEST, MOST_PARAM, MOST_TAG, cut, legal_name, portions
 from distprop.tracking.spool import Record
@@ -33,6 +35,7 @@ PARAMS_A_REQUEST = 100
 CONFIG_FILE = "job.yaml"
 TIMELINE_FILE = "timeline.json"
 WARNINGS_FILE = "warnings.txt"
+STARTS_FILE = "starts.csv"
 COUNTED = {
     WorkerJoined: "faults/workers_joined",
     WorkerLost: "faults/workers_lost",
@@ -53,6 +56,7 @@ class Recorder:
         self._picture: Evaluated | None = None
         self._layers = False  # whether there is anything to draw of them
         self._warnings: list[str] = []
+        self._starts: list[StartEnded] = []
 
     def records(self, event: Event) -> list[Record]:
         """What to record of this event; none for an event of a kind that we do not know."""
@@ -75,8 +79,8 @@ class Recorder:
                 made = [_model(event), tags({"distprop.digest": event.digest})]
             case Diagnosed() | Warned() | ProfileTaken():
                 made = self._looked_closely(event)
-            case RunEnded():
-                made = self._ended(event)
+            case StartEnded() | RunEnded():
+                made = self._start_ended(event) if isinstance(event, StartEnded) else self._ended(event)
             case _:
                 made = self._counted(event)
         self._remember(made)
@@ -147,6 +151,13 @@ class Recorder:
         self._counts[name] += 1
         return [points(self._version, event.time, {name: float(self._counts[name])})]
 
+    def _start_ended(self, event: StartEnded) -> list[Record]:
+        """The value that starts are compared by, as a metric of its own, and the table of all that have ended."""
+        self._starts.append(event)
+        name, value = f"start/{event.start}/{event.compared_by}", event.metrics.get(event.compared_by)
+        made = [points(event.version, event.time, {name: value}, once=legal_name(name))] if value is not None else []
+        return [*made, {"kind": "text", "name": STARTS_FILE, "text": comparison(self._starts)}]
+
     def _ended(self, event: RunEnded) -> list[Record]:
         told = {
             "distprop.status": event.status,
@@ -155,10 +166,13 @@ class Recorder:
         }
         named = {name: value for name, value in told.items() if value}
         made = self._curves.flush() + self._timings.flush()
+        if self._starts and event.metrics:  # the best one's: the others' curves are in runs of their own
+            made.append(points(event.version, event.time, dict(event.metrics)))
         self._remember(made)
         made += [tags(piece) for piece in portions({**named, **event.tags}, PARAMS_A_REQUEST)]
         made.append({"kind": "link", "points": self._final(event)})
-        made.append({"kind": "picture", "picture": "curves"})
+        if not self._starts:
+            made.append({"kind": "picture", "picture": "curves"})
         if self._layers:
             made.append({"kind": "picture", "picture": "layers"})
         if self._picture is not None:

@@ -23,6 +23,8 @@ from distprop.errors import CheckpointError
 
 RECORDS, STATE, JOB, FILES = "records.jsonl", "state.json", "job.json", "files"
 
+HANDLE = "spool:"  # before a token, where a run has no id yet
+
 Record = dict[str, Any]
 
 
@@ -36,6 +38,7 @@ class SpoolJob:
     token: str
     started: int  # milliseconds since the epoch
     run_id: str | None = None  # of the run to go on with
+    parent: str | None = None  # the run that it is shown in: its id, or spool:TOKEN
 
 
 @dataclass(frozen=True)
@@ -150,11 +153,31 @@ class Spool:
 def find(spool_dir: Path, name: str) -> Path | None:
     """The spool under `spool_dir` that belongs to a run id or token; None where everything was delivered."""
     for job in sorted(spool_dir.glob(f"*/{JOB}")):
-        described = json.loads(job.read_text(encoding="utf-8"))
-        known = {described["token"], described["run_id"], _read_state(job.parent / STATE).run_id}
-        if name in known:
+        if name in _names(job.parent):
             return job.parent
     return None
+
+
+def find_all(spool_dir: Path, name: str) -> list[Path]:
+    """The spool of a run id or token, where there is one, and behind it those of the runs that are shown in it."""
+    own = find(spool_dir, name)
+    names = _names(own) if own is not None else {name}
+    handles = names | {HANDLE + one for one in names}
+    jobs = [job for job in sorted(spool_dir.glob(f"*/{JOB}")) if job.parent != own]
+    inner = [job.parent for job in jobs if _described(job).get("parent") in handles]
+    return [*([own] if own is not None else []), *inner]
+
+
+def _names(folder: Path) -> set[str]:
+    """What the run of a spool is called: its token, and its id where it has one."""
+    described = _described(folder / JOB)
+    known = (described["token"], described["run_id"], _read_state(folder / STATE).run_id)
+    return {name for name in known if name}
+
+
+def _described(job: Path) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(job.read_text(encoding="utf-8"))
+    return described
 
 
 def _locked(folder: Path) -> BinaryIO:

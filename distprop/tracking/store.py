@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 from distprop.errors import DistpropError, UserError
@@ -15,7 +16,7 @@ from distprop.tracking.address import make_client, settle_environment
 from distprop.tracking.layers import KINDS, LAYERS_FILE, draw_layers
 from distprop.tracking.naming import cut
 from distprop.tracking.pictures import CURVES_FILE, draw_counts, draw_curves
-from distprop.tracking.spool import SpoolJob
+from distprop.tracking.spool import HANDLE, SpoolJob
 
 TOKEN_TAG = "distprop.token"  # noqa: S105 - names a run before it has an id; opens nothing
 MODEL_NAME = "model"
@@ -24,11 +25,17 @@ CONTEXTS = {"train": "training", "valid": "validation", "test": "testing"}
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 MOST_SCHEMA = 1_000_000
 
+_CONNECTING = Lock()  # the first call makes a new store's tables: two at once would be in each other's way
+
 _log = logging.getLogger("distprop")
 
 
 class Refused(DistpropError):  # noqa: N818 - an answer, not a failure of the line
     """The server is there and says no: sending the same again would change nothing."""
+
+
+class NotYet(DistpropError):  # noqa: N818 - a matter of moments
+    """The server is there; what has to come first is on its way."""
 
 
 class Point(NamedTuple):
@@ -95,7 +102,7 @@ class MlflowStore:
 
     def connect(self, job: SpoolJob, run_id: str | None) -> Run:
         """Find the run by id, else by token, else create it."""
-        with _answers():
+        with _CONNECTING, _answers():
             experiment = self._experiment(job.experiment)
             known = self._known_run(run_id) or self._run_with_token(experiment, job.token)
             if known is not None:
@@ -131,8 +138,19 @@ class MlflowStore:
             "mlflow.source.type": "JOB",
             "mlflow.source.name": "distprop",
         }
+        if job.parent is not None:
+            named["mlflow.parentRunId"] = self._parent(experiment, job.parent)
         run = self.client.create_run(experiment, start_time=job.started, run_name=job.run_name, tags=named)
         return str(run.info.run_id)
+
+    def _parent(self, experiment: str, handle: str) -> str:
+        """The id of the run that a new one is shown in; it may be a moment late, or wait in a spool of its own."""
+        if not handle.startswith(HANDLE):
+            return handle
+        found = self._run_with_token(experiment, handle.removeprefix(HANDLE))
+        if found is None:
+            raise NotYet("the run that this one is shown in is not there yet", "", "`distprop sync` that run first")
+        return found
 
     def log(self, run_id: str, metrics: Sequence[Point], tags: Mapping[str, str]) -> None:
         """One request for each thousand points; points are told apart by metric, time, step and value."""

@@ -11,13 +11,11 @@ from distprop.events import Event, RunEnded, Status, Stop
 from distprop.tracking.address import absolute
 from distprop.tracking.delivery import Delivery
 from distprop.tracking.records import Recorder
-from distprop.tracking.spool import Record, Spool, SpoolJob, find
+from distprop.tracking.spool import HANDLE, Record, Spool, SpoolJob, find
 from distprop.tracking.store import MlflowStore, Store
 from distprop.tracking.summary import TrackingSummary, sum_up
 
 PATIENCE = 30.0  # seconds to wait at the end for a server that answers
-HANDLE = "spool:"
-
 _log = logging.getLogger("distprop")
 
 
@@ -27,7 +25,8 @@ class MlflowTracker:
     An event is written to the spool, a file in `spool_dir`, and that is all that training waits for. One
     background thread imports MLflow, finds or begins the run, and sends the records in batches; while the server
     is away it backs off and tries again. run_id: the run (or `handle`) to go on with; steps that it has are not
-    added twice. Use it as a context manager, or call `close`: without either, the run becomes FAILED at exit.
+    added twice. parent: the `handle` of the run that this one is shown in. Use it as a context manager, or call
+    `close`: without either, the run becomes FAILED at exit.
     """
 
     def __init__(
@@ -38,11 +37,12 @@ class MlflowTracker:
         *,
         spool_dir: str | Path,
         run_id: str | None = None,
+        parent: str | None = None,
         store: Store | None = None,
     ) -> None:
         self.uri = uri
         self._recorder = Recorder()
-        self._spool = _open_spool(Path(spool_dir), absolute(uri), experiment, run_name, run_id)
+        self._spool = _open_spool(Path(spool_dir), absolute(uri), experiment, run_name, run_id, parent)
         self._delivery = Delivery(self._spool, store if store is not None else MlflowStore(uri))
         self._ended = False
         self._full = False
@@ -132,7 +132,9 @@ class MlflowTracker:
         self.close(timeout=10.0)
 
 
-def _open_spool(spool_dir: Path, uri: str, experiment: str, run_name: str, run_id: str | None) -> Spool:
+def _open_spool(
+    spool_dir: Path, uri: str, experiment: str, run_name: str, run_id: str | None, parent: str | None
+) -> Spool:
     """The spool that an earlier process of this run left, else a new one."""
     name = run_id.removeprefix(HANDLE) if run_id else None
     left = find(spool_dir, name) if name else None
@@ -141,4 +143,4 @@ def _open_spool(spool_dir: Path, uri: str, experiment: str, run_name: str, run_i
     token = name if run_id and run_id.startswith(HANDLE) and name else uuid.uuid4().hex
     known = run_id if run_id and not run_id.startswith(HANDLE) else None
     started = round(time.time() * 1000)
-    return Spool.create(spool_dir / token, SpoolJob(uri, experiment, run_name, token, started, known))
+    return Spool.create(spool_dir / token, SpoolJob(uri, experiment, run_name, token, started, known, parent))

@@ -145,7 +145,8 @@ def _tracking(job: Job) -> str | CheckResult:
 def checkpoint_bytes(assembly: Assembly) -> int:
     """What all checkpoints that are kept take, and the one that is being written."""
     keeps = assembly.job.checkpoint.keep_last + (assembly.criteria.keep_best is not None) + 1
-    return VALUE * assembly.blueprint.parameters * (1 + len(assembly.blueprint.optimizer.state_names)) * keeps
+    size = VALUE * assembly.blueprint.parameters * (1 + len(assembly.blueprint.optimizer.state_names))
+    return size * keeps * assembly.job.train.starts
 
 
 def _checkpoints(job: Job, size: int) -> str:

@@ -156,7 +156,7 @@ class Conductor:
             name=job.tracking.run_name or job.name,
             params=job.flat(),
             tags=dict(self.tags),
-            config=job.to_yaml(),
+            config=self.papers.config,
             datasets=tuple(events.DatasetUsed(**_as_written(one, job)) for one in dataset.used()),
             version=start.version,
             last_version=course.last,

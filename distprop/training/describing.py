@@ -50,6 +50,7 @@ def describe(
         last_version=blueprint.last,
         workers=placement.workers,
         servers=max(placement.servers, 1),
+        starts=loaded.train.starts,
         notes=tuple(notes(assembly, placement)),
     )
 
@@ -63,7 +64,8 @@ def worker_bytes(assembly: Assembly) -> int:
     rows = max(2 * leaf, min(held_out, EVALUATION_ROWS))  # an evaluation goes forward only
     layers = assembly.blueprint.network.summary()
     a_row = sum(layer.activation_bytes_per_row for layer in layers) + max(layer.aside_bytes_per_row for layer in layers)
-    a_sum = VALUE * assembly.blueprint.parameters + SUM * slot_layout(assembly.blueprint).tail
+    slots = slot_layout(assembly.blueprint)
+    a_sum = VALUE * slots.values + SUM * slots.tail + sum(rows * (ID + VALUE * width) for rows, width in slots.tables)
     return a_sum * (1 + depth) + rows * a_row
 
 
@@ -96,8 +98,20 @@ def notes(assembly: Assembly, placement: Placement) -> Iterator[str]:
             f"{placement.workers} workers for {plan.shards} shards: "
             f"{placement.workers - plan.shards} of them will have nothing to do"
         )
+    yield from _large_tables(assembly)
     if left_out:
         yield f"`data.features: all` leaves out what it cannot use: {', '.join(left_out)}"
+
+
+def _large_tables(assembly: Assembly) -> Iterator[str]:
+    """Which embeddings have so many rows that sending all of their gradients costs more than the touched ones."""
+    for stage in assembly.blueprint.network.stages:
+        ids = math.prod(stage.input_shape) * assembly.dataset.train_plan.rows_in_step(0)
+        if not stage.layer.tables(stage.input_shape) and stage.layer.ids > LARGE_TABLE * ids:
+            yield (
+                f"{stage.name} has {stage.layer.ids:,} rows, of which a step touches {ids:,} at most: with "
+                "`sparse: true` it sends and updates these alone (other numbers with most optimizers)"
+            )
 
 
 def _rows(plan: DataPlan | None) -> int:

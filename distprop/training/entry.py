@@ -12,6 +12,7 @@ from distprop.files import Folder
 from distprop.numerics.kernel import environment, in_force
 from distprop.report import Result
 from distprop.training.request import Request, Resume
+from distprop.training.several import newest as newest_of_starts
 
 
 def train(
@@ -72,7 +73,8 @@ def find_checkpoint(run: str) -> Checkpoint:
     folder = Folder(run)
     if folder.has("manifest.json"):
         return open_checkpoint(folder.path)
-    found = newest(folder.path if folder.folders() else _folder_of_run(run))
+    place = folder.path if folder.folders() else _folder_of_run(run)
+    found = newest(place) or newest_of_starts(place)
     if found is None:
         raise CheckpointError(
             f"{run} has no whole checkpoint",

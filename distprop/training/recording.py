@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distprop.config import Job, expand
-from distprop.events import Listener
+from distprop.events import Event, Listener
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,22 @@ class Kept:
 
 @dataclass(frozen=True)
 class Recording:
-    """A run that is being kept, or none. `tracker` is a distprop.tracking.tracker.MlflowTracker."""
+    """A run that is being kept, or none. `tracker` is a distprop.tracking.tracker.MlflowTracker.
+
+    spared: events that it does not hear.
+    """
 
     tracker: Any = None
+    spared: tuple[type[Event], ...] = ()
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """What the events go to."""
-        return (self.tracker,) if self.tracker is not None else ()
+        return (self._hear,) if self.tracker is not None else ()
+
+    def _hear(self, event: Event) -> None:
+        if not isinstance(event, self.spared):
+            self.tracker(event)
 
     def handle(self) -> str | None:
         """What a checkpoint keeps to go on with the run."""
@@ -57,8 +65,10 @@ def preflight(job: Job) -> None:
 
 
 @contextmanager
-def open_recording(job: Job, folder: str, run_id: str | None) -> Iterator[Recording]:
-    """Begin, or go on with, the job's run."""
+def open_recording(
+    job: Job, folder: str, run_id: str | None, parent: str | None = None, spared: tuple[type[Event], ...] = ()
+) -> Iterator[Recording]:
+    """Begin, or go on with, the job's run. parent: what `handle` gives of the run that it is shown in."""
     if not _wanted(job):
         yield Recording()
         return
@@ -68,8 +78,9 @@ def open_recording(job: Job, folder: str, run_id: str | None) -> Iterator[Record
     experiment = expand(settings.experiment) if settings.experiment else os.environ.get("MLFLOW_EXPERIMENT_NAME")
     spool = Path(folder) / "spool" if "://" not in folder else Path("spool")
     name = settings.run_name or job.name
-    with MlflowTracker(_uri(job), experiment or "Default", name, spool_dir=spool, run_id=run_id) as tracker:
-        yield Recording(tracker)
+    how: dict[str, Any] = {"spool_dir": spool, "run_id": run_id, "parent": parent}
+    with MlflowTracker(_uri(job), experiment or "Default", name, **how) as tracker:
+        yield Recording(tracker, spared)
 
 
 def _uri(job: Job) -> str:

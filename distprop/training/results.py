@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from distprop import checkpoint
 from distprop.files import Folder
-from distprop.report import Result
+from distprop.report import Result, Start
 from distprop.runtime.session import Cluster
 from distprop.training.assembling import Assembly
 from distprop.training.conducting import Outcome
@@ -84,4 +84,7 @@ def load(folder: str) -> Result | None:
     """The result of a training that has finished; None where none was kept."""
     kept = Folder(folder).read(RESULT)
     stored = json.loads(kept) if kept is not None else None
-    return Result(**{**stored, "warnings": tuple(stored.get("warnings", ()))}) if stored else None
+    if stored is None:
+        return None
+    starts = tuple(Start(**one) for one in stored.pop("starts", ()))
+    return Result(**{**stored, "warnings": tuple(stored.get("warnings", ())), "starts": starts})

@@ -1,37 +1,28 @@
-"""One training in this process, whose arithmetic is in order: everything between a request and its result."""
+"""From a request to its result, in this process, whose arithmetic is in order."""
 
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distprop import checkpoint, events
+from distprop import events
 from distprop.config import Job, expand
-from distprop.errors import CheckpointError
-from distprop.files import Folder
-from distprop.numerics.fingerprint import Fingerprint, take_fingerprint
+from distprop.numerics.fingerprint import take_fingerprint
 from distprop.numerics.kernel import choose, cpu_features
 from distprop.numerics.verify import verify_kernel
 from distprop.report import Result
-from distprop.runtime.desk import Papers
-from distprop.runtime.session import Cluster
-from distprop.training import results
-from distprop.training.assembling import Assembly, assemble
-from distprop.training.clusters import connect, open_cluster, survey_map
-from distprop.training.conducting import Conductor, Outcome, new_name
-from distprop.training.diagnosing import Doctor, attended
+from distprop.training import results, several, starts
+from distprop.training.assembling import assemble
+from distprop.training.carrying import Ground, Task, Training, connected, find_start
+from distprop.training.clusters import connect, survey_map
+from distprop.training.conducting import new_name
 from distprop.training.handing import rows_in_files
 from distprop.training.interrupting import Interrupts
-from distprop.training.placing import Placement, place
-from distprop.training.recording import Recording, open_recording, preflight
-from distprop.training.rehearsing import rehearsal, require_possible
+from distprop.training.placing import place
+from distprop.training.recording import open_recording, preflight
+from distprop.training.rehearsing import require_possible
 from distprop.training.request import Request
-from distprop.training.starting import StartingPoint, starting_point
-
-TIMELINE = "timeline.json"
 
 
 def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
@@ -50,148 +41,25 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
         stack.callback(_close, connection)
         assembly = assemble(job, survey_map(connection, placement, kernel))
         fingerprint = take_fingerprint(assembly.job.recipe_hash(), assembly.dataset.digest, kernel)
-        folder = _folder(request, job)
-        start = find_start(request, folder, fingerprint, assembly)
-        if start.finished and (earlier := results.load(folder)) is not None:
-            return earlier
-        cluster = open_cluster(connection or connect(placement), assembly, placement, folder, kernel, request.profile)
-        stack.callback(cluster.close)
-        if request.dry_run:
-            return results.planned(placement, cluster, start)
-        recording = stack.enter_context(open_recording(job, folder, start.run_id))
-        training = _Training(assembly, placement, cluster, recording, interrupts, fingerprint, folder, request)
-        return training.run(start, listeners, began)
+        tags = {"distprop.run_key": request.run_key} if request.run_key else {}
+        task = Task(assembly, fingerprint, _folder(request, job), assembly.job.to_yaml(), tags)
+        ground = Ground(request, placement, connection, interrupts, kernel, began)
+        return starts.run(ground, task, listeners) if job.train.starts > 1 else _run_one(ground, task, listeners)
 
 
-def find_start(request: Request, folder: str, fingerprint: Fingerprint, assembly: Assembly) -> StartingPoint:
-    """The beginning, or the checkpoint that was asked for. Raises CheckpointError."""
-    saved = checkpoint.open_checkpoint(request.checkpoint) if request.checkpoint else None
-    if saved is None and request.resume != "never":
-        saved = checkpoint.newest(folder)
-    if saved is None and request.resume == "must":
-        raise CheckpointError(
-            f"there is nothing to resume for the key {request.run_key!r}",
-            f"{folder} has no whole checkpoint",
-            "check the key and `checkpoint.dir`, or use --resume auto, which starts where there is none",
-        )
-    if saved is None:
-        return StartingPoint()
-    plan = assembly.dataset.train_plan
-    rows = sum(plan.rows_in_step(step) for step in range(saved.manifest.version % plan.steps_per_epoch))
-    return starting_point(saved, fingerprint, rows)
-
-
-class _Training:
-    """A training under way: its parts, and how they end together."""
-
-    def __init__(
-        self,
-        assembly: Assembly,
-        placement: Placement,
-        cluster: Cluster,
-        recording: Recording,
-        interrupts: Interrupts,
-        fingerprint: Fingerprint,
-        folder: str,
-        request: Request,
-    ) -> None:
-        self.assembly, self.placement, self.cluster, self.recording = assembly, placement, cluster, recording
-        self.interrupts, self.fingerprint, self.folder, self.request = interrupts, fingerprint, folder, request
-        self.version = 0  # the furthest that was heard of
-
-    def run(self, start: StartingPoint, listeners: Sequence[events.Listener], began: float) -> Result:
-        """Train, hand the model over, and always say how it ended."""
-        rehearsing = rehearsal(self.assembly.job.faults, self.cluster)
-        heard = events.fan_out(*listeners, *self.recording.listeners, rehearsing)
-        doctor = Doctor()
-        emit = attended(doctor, self._stoppable(heard))
-        try:
-            outcome = self._conductor(emit).run(start)
-            model = self._save_model(outcome, emit)
-            self._save_timeline(outcome, emit)
-        except BaseException as error:
-            status: events.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            emit(events.RunEnded(time.time(), status, max(self.version, start.version), {}, None, str(error)))
-            raise
-        digest = outcome.model.digest if outcome.model else None
-        tags = {"distprop.digest": digest} if digest else {}
-        emit(events.RunEnded(time.time(), outcome.status, outcome.version, outcome.metrics, digest, tags=tags))
-        kept = self.recording.close()
-        ended = results.Ended(outcome, model, digest, self.folder, time.time() - began, doctor)
-        result = results.make(self.assembly, self.placement, self.cluster, kept, ended)
-        if outcome.status == "finished":
-            results.store(self.folder, result)
-        return result
-
-    def _save_timeline(self, outcome: Outcome, emit: events.Listener) -> None:
-        """What `--profile` asked for, beside the checkpoints and in the run."""
-        if not self.request.profile:
-            return
-        trace = outcome.timeline.chrome()
-        Folder(self.folder).write(TIMELINE, trace.encode())
-        emit(events.ProfileTaken(time.time(), trace, outcome.timeline.shares()))
-
-    def _stoppable(self, heard: events.Listener) -> events.Listener:
-        """A listener that raises Stop ends the job as an interrupt does."""
-
-        def emit(event: events.Event) -> None:
-            self.version = max(self.version, getattr(event, "version", 0))
-            try:
-                heard(event)
-            except events.Stop:
-                self.interrupts.ask()
-
-        return emit
-
-    def _conductor(self, emit: events.Listener) -> Conductor:
-        job = self.assembly.job
-        papers = Papers(
-            folder=self.folder,
-            recipe=self.fingerprint.recipe,
-            fingerprint=self.fingerprint.plain(),
-            config=self._config(),
-            keep_last=job.checkpoint.keep_last,
-            run_id=self.recording.handle,
-            run_key=self.request.run_key,
-        )
-        return Conductor(
-            self.assembly,
-            self.cluster,
-            papers,
-            self.fingerprint,
-            emit,
-            self.interrupts,
-            self._last_checkpoint,
-            tags=self._tags(),
-        )
-
-    def _last_checkpoint(self) -> StartingPoint:
-        again = replace(self.request, resume="auto", checkpoint=None)
-        return find_start(again, self.folder, self.fingerprint, self.assembly)
-
-    def _config(self) -> str:
-        """The job as it must be written to be resumed from anywhere: its checkpoints where they are."""
-        return self.assembly.job.to_yaml()
-
-    def _tags(self) -> dict[str, str]:
-        tags = {f"distprop.{key}": value for key, value in self.fingerprint.plain().items()}
-        tags |= {
-            "distprop.workers": str(self.cluster.workers),
-            "distprop.servers": str(self.cluster.servers),
-            "distprop.cluster": self.placement.address or self.placement.source,
-            "distprop.checkpoint": self.folder,
-            **self.assembly.job.tracking.tags,
-        }
-        return {**tags, "distprop.run_key": self.request.run_key} if self.request.run_key else tags
-
-    def _save_model(self, outcome: Outcome, emit: events.Listener) -> str | None:
-        if outcome.model is None:
-            return None
-        local = "://" not in self.folder
-        path = str(outcome.model.save(Path(self.folder) / "model" if local else Path(tempfile.mkdtemp()) / "model"))
-        version = outcome.model.metadata["version"]
-        emit(events.ModelSaved(time.time(), version, path, outcome.model.digest))
-        return path
+def _run_one(ground: Ground, task: Task, listeners: Sequence[events.Listener]) -> Result:
+    """The training of a job that starts once."""
+    several.require_none(ground.request, task.folder)
+    start = find_start(ground.request, task)
+    if start.finished and (earlier := results.load(task.folder)) is not None:
+        return earlier
+    with ExitStack() as stack:
+        ground = connected(ground, stack)
+        cluster = task.cluster(ground, stack)
+        if ground.request.dry_run:
+            return results.planned(ground.placement, cluster, start)
+        recording = stack.enter_context(open_recording(task.assembly.job, task.folder, start.run_id))
+        return Training(task, ground, cluster, recording).run(start, listeners)
 
 
 def _close(connection: Any) -> None:
@@ -202,7 +70,8 @@ def _close(connection: Any) -> None:
 def _folder(request: Request, job: Job) -> str:
     """Where this job's checkpoints are: under `checkpoint.dir`, by default beside the MLflow store."""
     if request.checkpoint is not None:
-        return request.checkpoint.rstrip("/").rpartition("/")[0]
+        folder = request.checkpoint.rstrip("/").rpartition("/")[0]
+        return folder.rpartition("/")[0] if job.train.starts > 1 else folder
     base = expand(job.checkpoint.dir) if job.checkpoint.dir else "checkpoints"
     base = base if "://" in base else str(Path(base).resolve())
     return f"{base}/{request.run_key or f'{job.name}-{new_name()}'}"

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from distprop import flavor
 from distprop.errors import AddressError, CheckpointError
-from distprop.events import RunEnded
+from distprop.events import RunEnded, StartEnded
 from distprop.model import load_model
 from distprop.tracking import runs
 from distprop.tracking.address import make_client
@@ -235,3 +236,22 @@ def test_an_address_where_nobody_is_says_so():
         runs.list_runs("http://127.0.0.1:9")
     with pytest.raises(AddressError, match="does not answer"):
         load_model("models:/m-1", "http://127.0.0.1:9")
+
+
+def test_starts_are_shown_in_the_run_of_all(uri, client, home):
+    """The run of one start comes to the server before that of all: it waits."""
+    whole = MlflowTracker(uri, "exp", "whole", spool_dir=home / "nested")
+    with MlflowTracker(uri, "exp", "one", spool_dir=home / "nested", parent=whole.handle) as one:
+        one(STARTED)
+        one(RunEnded(1.0, "finished", 8, {"valid/loss": 0.5}, "d"))
+    for row in ((0, "finished", {"valid/loss": 0.5}, ""), (1, "failed", {}, "the loss became nan")):
+        number, status, metrics, why = row
+        whole(StartEnded(1.0, number, 2, 7, status, 8, metrics, "d", one.run_id, "valid/loss", why))
+    whole(RunEnded(1.0, "finished", 8, {"valid/loss": 0.5, "train/loss": 0.4}, "d"))
+    done = whole.close(timeout=60)
+    run = client.get_run(done.run_id)
+    assert client.get_run(one.run_id).data.tags["mlflow.parentRunId"] == done.run_id
+    assert run.data.metrics == {"start/0/valid/loss": 0.5, "valid/loss": 0.5, "train/loss": 0.4}
+    lines = Path(client.download_artifacts(done.run_id, "starts.csv", home)).read_text().splitlines()
+    assert lines[0] == "start,seed,status,steps,digest,run,why,valid/loss"
+    assert lines[1:] == [f"0,7,finished,8,d,{one.run_id},,0.5", f"1,7,failed,8,d,{one.run_id},the loss became nan,"]

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.errors import CheckpointError
-from distprop.tracking.spool import RECORDS, Spool, SpoolJob, find
+from distprop.tracking.spool import RECORDS, Spool, SpoolJob, find, find_all
 
 JOB = SpoolJob("http://x", "exp", "name", "token", 1, "run-7")
 
@@ -130,3 +130,15 @@ def test_whatever_happens_between_each_record_is_read_once_in_order(tmp_path_fac
     read += numbers(spool)
     spool.close()
     assert read == list(range(written))
+
+
+def test_the_spools_of_starts_are_found_with_the_run_of_all(tmp_path):
+    for token, run_id, parent in (("t", "abc", None), ("t0", "x", "abc"), ("t1", None, "spool:t"), ("u", "y", "other")):
+        job = SpoolJob("sqlite:///x.db", "e", "n", token, 0, run_id, parent)
+        Spool.create(tmp_path / token, job).close()
+    for name in ("abc", "t"):
+        assert [found.name for found in find_all(tmp_path, name)] == ["t", "t0", "t1"]
+    assert [found.name for found in find_all(tmp_path, "x")] == ["t0"]
+    (tmp_path / "t" / "job.json").unlink()  # all of it was delivered
+    assert [found.name for found in find_all(tmp_path, "abc")] == ["t0"]
+    assert find_all(tmp_path, "nobody") == []
