@@ -37,6 +37,7 @@ def find_rate(config: str, overrides: tuple[str, ...], picture: str | None, as_j
     Suggests the rate at which the loss falls fastest (Smith 2017). Leaves nothing behind but a picture: no run, no
     checkpoint, no model.
     """
+    kernel.ready_for_most()
     from distprop.config import load_job
 
     job = load_job(config, overrides)

@@ -45,6 +45,7 @@ def show(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @debug_option
 def check(config: str, overrides: tuple[str, ...], as_json: bool, **placement: Any) -> None:
     """Try everything that a training of CONFIG needs: data, cluster, numerics, tracking, disk, gradients."""
+    kernel.ready_for_most()
     from distprop.config import load_job
 
     job = load_job(config, overrides)

@@ -49,10 +49,11 @@ def train(
     Needs no cluster and no servers: without --address it starts a local Ray, and records the run in mlflow.db.
     Where it runs and on how many workers never changes the numbers.
     """
-    from distprop.config import load_job
-
     if resume in ("auto", "must") and run_key is None:
         raise click.UsageError(f"--resume {resume} needs --run-key KEY: the name of the training to go on with.")
+    kernel.ready_for_most()
+    from distprop.config import load_job
+
     job = load_job(config, overrides)
     kernel.ready(job.numerics.blas_kernel)
     from distprop import training
@@ -76,6 +77,7 @@ def resume(run: str, inline: bool, as_json: bool, **placement: Any) -> None:
 
     Any number of workers and servers may go on: the numbers are those of a training that was never interrupted.
     """
+    kernel.ready_for_most()
     from distprop import training
 
     kernel.ready(training.job_of(run).numerics.blas_kernel)
