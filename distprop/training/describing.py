@@ -1,5 +1,6 @@
 """What a job is, before anything runs: its layers, sizes, memory and shards, and what one should know of them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from distprop.nn.summary import LayerSummary
 from distprop.report import Description, LayerRow, ShardRow
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.replica import EVALUATION_ROWS, slot_layout
+from distprop.runtime.slice import slice_of
 from distprop.training.assembling import Assembly, assemble
 from distprop.training.placing import Placement, place
 
-VALUE, SUM = 4, 8  # bytes: a float32 of gradients, a float64 of tails
+VALUE, SUM, ID = 4, 8, 8  # bytes: a float32 of gradients, a float64 of tails, a row's number
+LARGE_TABLE = 10  # rows for each id of a step, from which on a dense gradient costs more (measured)
 SMALL_LEAF = 32  # rows
 LEAF_OVERHEAD = 20  # rows that a leaf costs beside its own: measured with dense layers of 128 to 1024 on AVX-512
 
@@ -71,11 +74,12 @@ def worker_bytes(assembly: Assembly) -> int:
 
 def server_bytes(blueprint: Blueprint, servers: int) -> int:
     """Memory of a server: 2 versions of the weights, and of its largest slice the gradient and 2 versions of state."""
-    blocks = blueprint.network.arena.blocks
-    largest = max(sum(blocks[i].stop - blocks[i].start for i in piece) for piece in blueprint.slices(servers))
-    vectors = 1 + 2 * len(blueprint.optimizer.state_names)
+    arena, states = blueprint.network.arena, 2 * len(blueprint.optimizer.state_names)
+    spans = [slice_of(arena.blocks, chosen) for chosen in blueprint.slices(servers)]
+    reduced = (min(span.stop, arena.gradient_size) - min(span.start, arena.gradient_size) for span in spans)
+    slices = (states * (span.stop - span.start) + values for span, values in zip(spans, reduced, strict=True))
     buffers = 2 if blueprint.optimizer.average is None else 3
-    return VALUE * (buffers * blueprint.parameters + vectors * largest)
+    return int(VALUE * (buffers * blueprint.parameters + max(slices)))
 
 
 def notes(assembly: Assembly, placement: Placement) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What a job is, before it runs; the numbers are those of the real thing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,3 +60,15 @@ def test_small_leaves_idle_workers_and_columns_left_out_are_noted(rows: str, her
     assert any("`batch_norm` normalizes each leaf by its own 7 rows" in note for note in normalized)
     quiet = {"data.batch_size": 160, "data.shards": 2, "cluster.workers": 2}
     assert describe(small_job(rows, here), quiet).notes == ()
+
+
+def test_a_table_with_far_more_rows_than_a_step_touches_is_noted(rows: str, here: Path) -> None:
+    def made(sparse: bool) -> dict[str, Any]:
+        model = [{"embedding": {"rows": 50_000, "width": 2, "sparse": sparse}}, "flatten", {"dense": 3}]
+        return small_job(rows, here, model=model)
+
+    dense, sparse = describe(made(False)), describe(made(True))
+    assert "0.embedding has 50,000 rows, of which a step touches 222" in "".join(dense.notes)
+    assert not any("0.embedding" in note for note in sparse.notes)
+    assert sparse.worker_bytes < dense.worker_bytes / 10
+    assert dense.server_bytes - sparse.server_bytes == 4 * 100_000, "no reduced gradient of the table"
