@@ -1,5 +1,6 @@
 """Whether this process really computes with the kernel it was given: OpenBLAS takes an unknown name in silence."""
 
+from functools import cache
 from typing import Any
 
 from distprop.errors import FingerprintError
@@ -8,12 +9,18 @@ from distprop.numerics.kernel import KERNELS
 
 def loaded_blas() -> dict[str, Any] | None:
     """What threadpoolctl says of NumPy's OpenBLAS: version, architecture, num_threads; None for another BLAS."""
+    found = [pool for pool in _libraries().info() if pool["internal_api"] == "openblas"]
+    return min(found, key=lambda pool: "numpy" not in pool["filepath"]) if found else None
+
+
+@cache
+def _libraries() -> Any:
+    """A threadpoolctl.ThreadpoolController. To find what is loaded takes long; to ask it for its threads does not."""
     import numpy as np
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import ThreadpoolController
 
     np.dot(np.ones(2), np.ones(2))  # loaded, for certain
-    found = [pool for pool in threadpool_info() if pool["internal_api"] == "openblas"]
-    return min(found, key=lambda pool: "numpy" not in pool["filepath"]) if found else None
+    return ThreadpoolController()
 
 
 def verify_kernel(name: str) -> None:
