@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -63,8 +64,14 @@ SILENT = {  # what a state machine has no use for: no files, clock, chance, thre
     "asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid",
 }  # fmt: skip
 
-FILES = {str(file.relative_to(HOUSE)): ast.parse(file.read_text()) for file in sorted(HOUSE.rglob("*.py"))}
+FILES = [str(file.relative_to(HOUSE)) for file in sorted(HOUSE.rglob("*.py"))]
 MODULES = {".".join(Path("distprop", name).with_suffix("").parts).removesuffix(".__init__") for name in FILES}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The files, read when they are looked at: tests are collected in every process, and run in one."""
+    return {name: ast.parse((HOUSE / name).read_text()) for name in FILES}
 
 
 def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -77,7 +84,10 @@ def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-IMPORTED = {name: frozenset(imported(ast.walk(tree))) for name, tree in FILES.items()}
+@cache
+def imports() -> dict[str, frozenset[str]]:
+    """What each file imports, anywhere in it."""
+    return {name: frozenset(imported(ast.walk(tree))) for name, tree in trees().items()}
 
 
 def at_the_top(tree: ast.AST) -> Iterator[ast.AST]:
@@ -107,7 +117,7 @@ def test_a_room_imports_what_it_may(name: str) -> None:
     assert name in MAY_IMPORT, "a new room needs a line in MAY_IMPORT"
     found = {
         f"{file} imports {used}"
-        for file, names in IMPORTED.items()
+        for file, names in imports().items()
         if room_of_file(file) == name
         for used in map(room, names)
         if used not in {*MAY_IMPORT[name].split(), name, ""}
@@ -117,7 +127,7 @@ def test_a_room_imports_what_it_may(name: str) -> None:
 
 def test_the_document_permits_nothing_that_nobody_needs() -> None:
     used: dict[str, set[str]] = {name: set() for name in MAY_IMPORT}
-    for file, names in IMPORTED.items():
+    for file, names in imports().items():
         used[room_of_file(file)].update(map(room, names))
     idle = {name: set(allowed.split()) - used[name] for name, allowed in MAY_IMPORT.items()}
     assert {name: rest for name, rest in idle.items() if rest} == {}
@@ -125,7 +135,7 @@ def test_the_document_permits_nothing_that_nobody_needs() -> None:
 
 @pytest.mark.parametrize("package", sorted(ONLY_IN))
 def test_a_package_of_others_stays_in_its_place(package: str) -> None:
-    importers = {file for file, names in IMPORTED.items() if package in map(room, names)}
+    importers = {file for file, names in imports().items() if package in map(room, names)}
     assert {file for file in importers if not file.startswith(ONLY_IN[package])} == set()
 
 
@@ -138,7 +148,7 @@ def test_rooms_that_must_not_meet_do_not() -> None:
 def test_state_machines_do_nothing_but_think() -> None:
     found = {
         f"{file} imports {used}"
-        for file, names in IMPORTED.items()
+        for file, names in imports().items()
         if file.startswith("protocol/")
         for used in names
         if used.partition(".")[0] in SILENT
@@ -149,7 +159,7 @@ def test_state_machines_do_nothing_but_think() -> None:
 def edges() -> dict[str, set[str]]:
     """module -> the modules that loading it loads."""
     graph: dict[str, set[str]] = {}
-    for file, tree in FILES.items():
+    for file, tree in trees().items():
         here = ".".join(Path("distprop", file).with_suffix("").parts).removesuffix(".__init__")
         there = {_module(name) for name in imported(at_the_top(tree)) if name.startswith("distprop")}
         graph[here] = there - {here, "distprop"}
