@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PLAIN_SECONDS = 5.0  # between two plain lines
+LAYERS_SHOWN = 12
 SMOOTHING = 0.1  # weight of the newest step in what is shown
 
 
@@ -225,6 +226,7 @@ def summary(result: Result) -> str:
         lines.append(
             "  workers' time: " + ", ".join(f"{name} {share:.0%}" for name, share in result.time_shares.items())
         )
+    lines += _layers_time(result)
     if result.noise_scale is not None:
         lines.append(
             f"  largest useful batch: about {float(f'{result.noise_scale:.2g}'):,.0f} rows (gradient noise scale)"
@@ -241,6 +243,19 @@ def _compared(result: Result) -> list[str]:
         value = row.metrics.get(result.compared_by)
         shown = row.why if value is None else measured({result.compared_by: value})[0]
         lines.append(f"  start {row.start}: {shown}{' (the best: kept)' if row.start == result.start else ''}")
+    return lines
+
+
+def _layers_time(result: Result) -> list[str]:
+    """The layers that take most of the layers' time, in their order."""
+    ways = {name: (ways.get("forward", 0.0), ways.get("backward", 0.0)) for name, ways in result.layer_shares.items()}
+    shown = set(sorted(ways, key=lambda name: -sum(ways[name]))[:LAYERS_SHOWN])
+    lines = ["  layers' time, in training:"] if ways else []
+    for name in (name for name in ways if name in shown):
+        there, back = ways[name]
+        lines.append(f"    {name:<20} {there + back:4.0%}  forward {there:.0%}, backward {back:.0%}")
+    if others := [sum(ways[name]) for name in ways if name not in shown]:
+        lines.append(f"    the other {len(others)} layers: {math.fsum(others):.0%}")
     return lines
 
 

@@ -43,6 +43,8 @@ class Result:
     spooled: int = 0  # records that MLflow has not acknowledged: `distprop sync` sends them
     spool: str | None = None  # where they wait
     time_shares: Mapping[str, float] = field(default_factory=dict)  # of the workers' time; with `profile` only
+    layer_shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of the time that layers took in training, by layer: "forward" and "backward"; with `profile` only."""
     noise_scale: float | None = None  # of the gradient: batches of more rows than that hardly help
     warnings: Sequence[str] = ()  # about layers
     start: int | None = None  # the best of several: all figures but `seconds` are those of this one

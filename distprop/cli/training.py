@@ -29,7 +29,7 @@ from distprop.cli.options import (
     default=None,
     help="With --run-key: go on from KEY's newest checkpoint. Default: auto with a key.",
 )
-@click.option("--profile", is_flag=True, help="Keep a timeline of all processes: a Chrome trace, in the run.")
+@click.option("--profile", is_flag=True, help="Say where the time goes, by layer, and keep a Chrome trace in the run.")
 @click.option("--dry-run", is_flag=True, help="Everything but the training: data, cluster, tracking, plan.")
 @json_option
 @debug_option

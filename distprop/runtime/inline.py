@@ -14,7 +14,7 @@ from distprop.runtime.replica import Replica, slot_layout
 from distprop.runtime.role import Role
 from distprop.runtime.scheduler import Fate, Scheduler
 from distprop.runtime.session import Session
-from distprop.runtime.timeline import Recorder, Spans
+from distprop.runtime.timeline import Recorder
 
 
 class InlineCluster:
@@ -48,11 +48,12 @@ class InlineCluster:
         """A new worker on the host of server `home`; gives its number."""
         me = len(self._replicas)
         slots = anonymous(slot_layout(self._blueprint).size)
-        replica = Replica(me, self._blueprint, self._weights[home], slots)
+        recorder = self._recorders[Address("worker", me)]
+        replica = Replica(me, self._blueprint, self._weights[home], slots, recorder.layers if recorder.on else None)
         self._replicas.append(replica)
         self._keepers[home].attach(me, slots)
         address, state = Address("worker", me), worker.WorkerState(me, home)
-        role = self._scheduler.roles[address] = Role(state, worker.step, replica, self._recorders[address])
+        role = self._scheduler.roles[address] = Role(state, worker.step, replica, recorder)
         replica.tell = lambda early: self._scheduler.post(role.receive(early))
         self._scheduler.deliver(Send(Address("server", home), messages.Joined(me, home)))
         return me
@@ -94,7 +95,7 @@ class InlineCluster:
         )
         self._scheduler.waiting.clear()
         for address, recorder in self._recorders.items():
-            session.desk.timeline.add(Spans(address, recorder.take()))
+            session.desk.timeline.add(recorder.take(address))
         ended = session.desk.ended
         assert ended is not None, "a session runs until it has ended"
         return ended

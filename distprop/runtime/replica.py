@@ -7,6 +7,7 @@ import numpy as np
 
 from distprop.data.receipt import LIMBS, receipt_to_limbs
 from distprop.nn.rows import RowGradients
+from distprop.nn.timing import Clock, timed
 from distprop.nn.together import Rows, Together, each
 from distprop.protocol.course import EVALUATE, Course, Round
 from distprop.protocol.effects import Compute, Send
@@ -30,11 +31,16 @@ class Order(NamedTuple):
 
 
 class Replica:
-    """Computes the leaves of one worker. `weights` and `slots` are shared with the host's server."""
+    """Computes the leaves of one worker. `weights` and `slots` are shared with the host's server.
 
-    def __init__(self, me: int, blueprint: Blueprint, weights: Any, slots: Any) -> None:
+    clock: hears how long layers take.
+    """
+
+    def __init__(self, me: int, blueprint: Blueprint, weights: Any, slots: Any, clock: Clock | None = None) -> None:
         self.me, self._blueprint = me, blueprint
         self._computer = blueprint.computer()
+        if clock is not None:
+            self._computer.network = timed(self._computer.network, clock)
         self._together = Together(self._computer)
         self._slots = slot_layout(blueprint)
         self._room_of = cache(lambda slot: (self._slots.gradient(slots, slot), self._slots.room(slots, slot)))

@@ -51,6 +51,7 @@ def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept,
         spooled=kept.spooled,
         spool=kept.spool,
         time_shares=outcome.timeline.shares(),
+        layer_shares=outcome.timeline.layer_shares(),
         noise_scale=ended.doctor.noise_scale,
         warnings=tuple(one.what for one in ended.doctor.warned),
     )

@@ -178,3 +178,28 @@ def test_the_plain_result_has_null_and_never_nan():
         "rows_per_second", "start",
     ]  # fmt: skip
     json.dumps(plain, allow_nan=False)
+
+
+def test_the_summary_has_the_layers_that_take_most_time_in_their_order():
+    ways = {"forward": 0.02, "backward": 0.03}
+    shares = {"0.conv2d": {"forward": 0.3}, **{f"{k}.dense": ways for k in range(1, 15)}}
+    lines = summary(replace(RESULT, layer_shares=shares)).splitlines()
+    shown = lines[lines.index("  layers' time, in training:") + 1 :]
+    assert shown[0].split() == ["0.conv2d", "30%", "forward", "30%,", "backward", "0%"]
+    assert shown[1].split() == ["1.dense", "5%", "forward", "2%,", "backward", "3%"]
+    assert shown[12] == "    the other 3 layers: 15%"
+    assert "layers' time" not in summary(RESULT)
+
+
+def test_starts_are_shown_side_by_side():
+    from distprop.report import Start
+
+    rows = (
+        Start(0, 7, "finished", 8, {"valid/loss": 0.5}, "d", None),
+        Start(1, 8, "failed", 2, {}, None, None, "the loss became nan in step 2"),
+        Start(2, 9, "finished", 8, {"valid/loss": 0.25}, "e", None),
+    )
+    text = summary(replace(RESULT, starts=rows, start=2, compared_by="valid/loss"))
+    assert "  start 0: valid/loss 0.5000\n" in text
+    assert "  start 1: the loss became nan in step 2\n" in text
+    assert "  start 2: valid/loss 0.2500 (the best: kept)\n" in text

@@ -205,7 +205,7 @@ class ServerProcess:
         if self._silence.is_long(self._ticked, known):
             self._receive(messages.Tick())
         if self._recorder.on:
-            self._post.send(COORDINATOR, Spans(Address("server", self._me), self._recorder.take()))
+            self._post.send(COORDINATOR, self._recorder.take(Address("server", self._me)))
         for worker, felt in self._pulses.items():
             if felt.stopped_for(self._ticked) > self._patience:
                 self._kill(worker)

@@ -17,7 +17,7 @@ from distprop.runtime.memory import SlotLayout, Tail
 from distprop.runtime.process.gauges import Gauge
 from distprop.runtime.replica import Replica, slot_layout
 from distprop.runtime.role import Role
-from distprop.runtime.timeline import Recorder, Spans
+from distprop.runtime.timeline import Recorder
 from distprop.runtime.wire.handshake import knock
 from distprop.runtime.wire.post import Mail, Post
 from distprop.runtime.wire.segment import Segment
@@ -41,8 +41,9 @@ class WorkerProcess:
         sock.connect(server_path)
         knock(sock, secret, Address("worker", me))
         weights = _exchange(sock, segment.fd)
-        self._replica = Replica(me, blueprint, weights.memory, segment.memory)
         self._recorder = Recorder(profile)
+        clock = self._recorder.layers if profile else None
+        self._replica = Replica(me, blueprint, weights.memory, segment.memory, clock)
         self._role = Role(worker.WorkerState(me, home), worker.step, self._replica, self._recorder)
         self._replica.tell = self._tell
         self._post = Post()
@@ -103,7 +104,7 @@ class WorkerProcess:
         self._post.send(self._home, Gauge(self._role.state.me, now - self._since, self._waited))
         self._since, self._waited = now, 0.0
         if self._recorder.on:
-            self._post.send(self._home, Spans(Address("worker", self._role.state.me), self._recorder.take()))
+            self._post.send(self._home, self._recorder.take(Address("worker", self._role.state.me)))
         self._hear(Mail(None, messages.Tick()))
 
     def _beat(self) -> None:
