@@ -3,9 +3,11 @@
 They keep out of the user's folders, too, and hear nothing of the user's addresses.
 """
 
+import fcntl
 import os
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +78,23 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file as MLflow makes it for a first run, which takes seconds: to be copied, not to be used."""
-    pytest.importorskip("mlflow", reason="MLflow makes its store")
+    if find_spec("mlflow") is None:
+        pytest.skip("MLflow makes its store")
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # of all processes of this run
+    file = folder / "mlflow.db"
+    with (folder / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            _make_store(file)
+    return file
+
+
+def _make_store(file: Path) -> None:
     from distprop.tracking.address import make_client
 
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    unfinished = file.with_name("unfinished.db")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported
-        make_client(f"sqlite:///{file}").search_experiments()
-    return file
+        make_client(f"sqlite:///{unfinished}").search_experiments()
+    unfinished.rename(file)

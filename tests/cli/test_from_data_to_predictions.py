@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pyarrow.parquet as pq
 import pytest
 
-pytest.importorskip("sklearn", reason="the samples come with scikit-learn")
+pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="the samples come with scikit-learn")
 QUICK = ("--inline", "--set", "train.epochs=3", "--set", "tracking.enabled=false", "--json")
 
 

@@ -9,9 +9,6 @@ from distprop.nn.network import build_network
 from distprop.optim.optimizers import build_optimizer
 from distprop.optim.transforms import Moment
 
-datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is the reference here, and not installed")
-neural = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is the reference here, and not installed")
-
 STEPS, ROWS, RATE = 50, 32, 0.1
 
 
@@ -45,6 +42,8 @@ def their_curve(model, network, flat, x, y) -> list[float]:
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("binary", [False, True])
 def test_the_loss_curve_is_scikit_learns_over_fifty_steps(activation, binary):
+    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is the reference here, and not installed")
+    neural = pytest.importorskip("sklearn.neural_network")
     x, y = datasets.load_digits(return_X_y=True)
     x, y = x / 16.0, (y > 4).astype(np.int64) if binary else y
     loss, width = ("binary_cross_entropy", 1) if binary else ("softmax_cross_entropy", 10)
