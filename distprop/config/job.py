@@ -1,11 +1,13 @@
 """The job: what a config file describes."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 
+from distprop.config.blocks import written_out
 from distprop.config.named import Optimizer, Spec
 from distprop.config.recipe import flatten, recipe_hash, recipe_of
 from distprop.config.sections import Checkpoint, Cluster, Data, Diagnostics, Fault, Numerics, Tracking, Train, Wire
@@ -23,6 +25,12 @@ class Job(Strict):
         default=0, ge=0, lt=2**64, description="all randomness: weights, row order, dropout", examples=[7]
     )
     data: Data
+    blocks: dict[str, Layers] = Field(
+        default={},
+        exclude=True,  # where the job is written, the model has their layers in their places
+        description="layers by name: in `model` the name stands for them, `{name: {repeat: 4}}` for 4 times",
+        examples=[{"hidden": [{"dense": 64}, "relu"]}],
+    )
     model: Annotated[Annotated[FunctionName, Tag("<text>")] | Annotated[Layers, Tag("<list>")], Discriminator(form)] = (
         Field(
             description="a list of layers, or package.module:function(input_shape, outputs) that returns one",
@@ -56,6 +64,14 @@ class Job(Strict):
     def folder(self) -> Path | None:
         """Where the config file is; a module that `model` names may be there. None without a file."""
         return self._folder
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_blocks_written_out(cls, value: Any) -> Any:
+        blocks = value.get("blocks") if isinstance(value, Mapping) else None
+        if not isinstance(blocks, Mapping) or "model" not in value:
+            return value
+        return {**value, "model": written_out(value["model"], blocks)}
 
     @model_validator(mode="after")
     def _watched_metrics_are_measured(self) -> "Job":
