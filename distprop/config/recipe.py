@@ -14,7 +14,9 @@ from typing import Any
 
 def recipe_of(job: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe of a whole job, both as plain dicts."""
-    data = {key: value for key, value in job["data"].items() if key not in ("train", "valid", "test")}
+    # A job whose leaves are whole has the recipe that it had before there were micro-batches.
+    left_out = ["train", "valid", "test", *(["micro_batch_size"] if job["data"]["micro_batch_size"] is None else [])]
+    data = {key: value for key, value in job["data"].items() if key not in left_out}
     whole = {
         "seed": job["seed"],
         "data": {"valid": _held_out(job["data"]["valid"]), **data},

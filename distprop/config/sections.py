@@ -84,6 +84,11 @@ class Data(Strict):
         examples=[8],
     )
     batch_size: PositiveInt = Field(default=128, description="rows a step, over all shards", examples=[128])
+    micro_batch_size: PositiveInt | None = Field(
+        default=None,
+        description="rows of a shard that are worked on at a time, to need less memory; null: all it has in a step",
+        examples=[16],
+    )
     shuffle_rows: PositiveInt = Field(
         default=65_536, description="rows within which an epoch's order is drawn", examples=[65_536]
     )
@@ -95,6 +100,16 @@ class Data(Strict):
                 f"`data.batch_size` is {self.batch_size}, `data.shards` is {self.shards}",
                 "every shard takes part in every step with at least one row",
                 f"set `data.shards` to {self.batch_size} or less, or a larger `data.batch_size`",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pieces_of_a_leaf(self) -> "Data":
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise problem(
+                f"`data.micro_batch_size` is {self.micro_batch_size}, `data.batch_size` is {self.batch_size}",
+                "micro-batches are pieces of what one shard has of a step's rows",
+                f"set `data.micro_batch_size` below {-(-self.batch_size // self.shards)}, or leave it out",
             )
         return self
 

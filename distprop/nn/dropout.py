@@ -16,7 +16,7 @@ def dropout(rate: float) -> Layer:
     """Each value is 0 with probability `rate`, else divided by 1 - rate; nothing happens outside training.
 
     Source: Srivastava et al. 2014, "Dropout", JMLR. 0 <= rate < 1, taken as a multiple of 2^-16.
-    Law: what is dropped is a pure function of (seed, step, shard, layer).
+    Law: what is dropped is a pure function of (seed, step, shard, micro-batch, layer).
     """
     require_number("dropout.rate", rate, 0.0, 1.0)
     dropped = min(round(rate * STEPS), STEPS - 1)

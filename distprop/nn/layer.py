@@ -21,11 +21,12 @@ LAYERS_PURPOSE = 2  # the purpose of these random words, see philox.bits
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which leaf of a job is computed: what its layers' randomness is keyed by."""
+    """Which leaf of a job is computed, and which of its micro-batches: what its layers' randomness is keyed by."""
 
     seed: int = 0
     step: int = 0
     shard: int = 0
+    micro_batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,9 @@ class Context:
 
     def random_bits(self, count: int, piece: int = 0) -> NDArray[np.uint64]:
         """`count` random words (count,): a pure function of place, layer and pieces."""
-        at = (self.place.step, self.place.shard, self.layer + (piece << 32) + (self.piece << 44))
-        return philox.bits(self.place.seed, LAYERS_PURPOSE, at, count)
+        place = self.place
+        at = (place.step, place.shard + (place.micro_batch << 32), self.layer + (piece << 32) + (self.piece << 44))
+        return philox.bits(place.seed, LAYERS_PURPOSE, at, count)
 
 
 _FIELDS = tuple(field.name for field in fields(Context))

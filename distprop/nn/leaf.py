@@ -13,6 +13,7 @@ from distprop.nn.counts import Counts, Table
 from distprop.nn.layer import Place
 from distprop.nn.loss import Loss
 from distprop.nn.metric import Metric
+from distprop.nn.micro import Total, micro_batches
 from distprop.nn.network import Network, Pass
 from distprop.nn.rows import RowGradients, square_of_rows
 from distprop.nn.tail import SQUARES, WEIGHT, Tail, TailLayout
@@ -33,6 +34,7 @@ class LeafComputer:
     """Computes leaves of one job: for one thread, with memory that is allocated at the first leaf and kept.
 
     Law: what it returns and writes depends on the arguments alone, not on earlier calls.
+    micro_batch: a leaf is the sum of its rows' pieces of so many, each computed for itself; None: it is one piece.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class LeafComputer:
         seed: int,
         counts: Counts | None = None,
         activity: Activity | None = None,
+        micro_batch: int | None = None,
     ) -> None:
         require_outputs(network, loss)
-        self.network, self.loss, self.seed = network, loss, seed
+        self.network, self.loss, self.seed, self.micro_batch = network, loss, seed, micro_batch
         self.layout = TailLayout(tuple(metrics), loss.predicted_width(network.output_shape[-1]), counts, activity)
         self.workspace = Workspace()
 
@@ -77,25 +80,28 @@ class LeafComputer:
         Running statistics have the leaf's there, times its rows.
 
         flat (P,): weights, only read.  x (N, *input_shape), y: targets of N rows, weights (N,) or None: ones.
-        out: every value is written, none is read. step, shard: what dropout is keyed by. squares: whether the tail has
+        out: every value is written. step, shard: what dropout is keyed by. squares: whether the tail has
         the gradient's; they come behind it, so `progress` has a tail without. rows: where the gradients of tables are
         appended, one for each. Raises ShapeError.
         """
-        written = progress.written if progress else None
-        run = Pass(
-            self.workspace, training=True, place=Place(self.seed, step, shard), written=written, rows=rows or None
-        )
-        known = list(map(len, rows))
-        tail = np.empty(self.tail_width)
+        pieces, known = micro_batches(len(x), self.micro_batch), list(map(len, rows))
+        total, tail = Total(out, self.workspace), np.empty(self.tail_width)
         with np.errstate(all="ignore"):  # a loss that is not finite is seen in the tail
-            outputs, backward = self.network.forward(flat, x, run)
-            dout = self._loss_into(tail, outputs, y, weights)
-            if progress:
-                progress.measured(tail)
-            backward(dout, out)
+            for piece, cut in enumerate(pieces):
+                place, told = Place(self.seed, step, shard, piece), progress if cut is pieces[-1] else None
+                into, written = total.begin(piece, told.written if told else None)
+                run = Pass(self.workspace, training=True, place=place, written=written, rows=rows or None)
+                outputs, backward = self.network.forward(flat, x[cut], run)
+                own = np.empty(self.tail_width) if piece else tail
+                dout = self._loss_into(own, outputs, y[cut], None if weights is None else weights[cut])
+                tail = tail + own if piece else own
+                if told:
+                    told.measured(tail)
+                backward(dout, into)
+                total.end()
             if squares and tail[WEIGHT]:
-                square = square_length(out, self.network.arena.learned_blocks)
-                square += square_of_rows([one.since(start) for one, start in zip(rows, known, strict=True)])
+                appended = [one.since(start) for one, start in zip(rows, known, strict=True)]
+                square = square_length(out, self.network.arena.learned_blocks) + square_of_rows(appended)
                 tail[SQUARES] = square / tail[WEIGHT]
         return tail
 

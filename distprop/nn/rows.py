@@ -19,7 +19,7 @@ class TableUse(NamedTuple):
 
 
 class Touched(NamedTuple):
-    """Rows of a table: their ids (M,), ascending in each leaf's share, and a value for each (M, k)."""
+    """Rows of a table: their ids (M,), ascending in each piece's share, and a value for each (M, k)."""
 
     ids: Ids
     rows: Array
@@ -66,5 +66,16 @@ def room(capacity: int, width: int) -> RowGradients:
 
 
 def square_of_rows(touched: Sequence[Touched]) -> float:
-    """The square of the length of some rows, added in float64."""
-    return float(np.add.reduce(np.array([np.vdot(one.rows, one.rows) for one in touched], np.float64)))
+    """The square of the length of some tables' gradients, added in float64. Gradients of the same row are added up."""
+    rows = [_summed(one) for one in touched]
+    return float(np.add.reduce(np.array([np.vdot(one, one) for one in rows], np.float64)))
+
+
+def _summed(touched: Touched) -> Array:
+    ids, rows = touched
+    if (ids[1:] > ids[:-1]).all():
+        return rows
+    places = np.argsort(ids, kind="stable")
+    starts = np.flatnonzero(np.diff(ids[places], prepend=-1))
+    sums: Array = np.add.reduceat(rows[places], starts, axis=0)
+    return sums

@@ -39,7 +39,8 @@ class Together:
 
     def __init__(self, computer: LeafComputer) -> None:
         self._computer = computer
-        self._able = all(stage.layer.stacks for stage in computer.network.stages)
+        # Micro-batches are there to save memory, which stacked leaves need more of.
+        self._able = computer.micro_batch is None and all(stage.layer.stacks for stage in computer.network.stages)
         self._seen: Counter[Any] = Counter()
         self._proven: dict[Any, bool] = {}
 

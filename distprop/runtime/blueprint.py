@@ -22,6 +22,9 @@ from distprop.protocol.plan import cut
 PIECE, MOST_PIECES = 2**19, 8
 """Values of a slice that is worth a message of its own between hosts; and slices of a server at most."""
 
+EVALUATION_ROWS = 1024
+"""Rows of a forward pass of an evaluation at most."""
+
 MOST_CLASSES = 64
 """Classes up to which evaluations carry a confusion matrix."""
 
@@ -39,6 +42,7 @@ class Blueprint:
     seed: int
     last: int  # updates in the whole job
     dataset: Dataset
+    micro_batch: int | None = None  # rows of a leaf that are worked on at a time; None: all of them
     watches: bool = False  # whether evaluations look for units that do nothing
 
     @cached_property
@@ -76,7 +80,12 @@ class Blueprint:
         """A new computer of leaves, with memory of its own."""
         metrics = build_metrics(self.metric_names, self.loss.task, self.loss.quantiles)
         activity = watched(self.network.stages) if self.watches else None
-        return LeafComputer(self.network, self.loss, metrics, self.seed, self._counts(), activity)
+        return LeafComputer(self.network, self.loss, metrics, self.seed, self._counts(), activity, self.micro_batch)
+
+    @property
+    def evaluation_rows(self) -> int:
+        """Rows of a forward pass of an evaluation: part of the law, as products of other shapes may differ in bits."""
+        return min(EVALUATION_ROWS, self.micro_batch or EVALUATION_ROWS)
 
     def _counts(self) -> Counts | None:
         if self.loss.task == "regression":

@@ -17,9 +17,6 @@ from distprop.runtime.feed import Feed
 from distprop.runtime.memory import Slot, SlotLayout, Tail, Vector, WeightLayout, begin_tail, tail_in
 from distprop.runtime.progress import Advance, Tell
 
-EVALUATION_ROWS = 1024
-"""Rows a forward pass of an evaluation: part of the law, since products of other shapes may differ in bits."""
-
 
 class Order(NamedTuple):
     """What leaves are computed for, and who hears of a gradient before it is whole."""
@@ -147,7 +144,7 @@ class Replica:
     def _evaluate(self, shard: int, split: str, weights: Vector, tail: Tail) -> None:
         reader = self._feed.reader(split, shard)
         rows, (at, _) = self._computer.layout.rows(tail[:-LIMBS]), reader.plan.bounds(shard)
-        for batch in reader.evaluation_batches(EVALUATION_ROWS):
+        for batch in reader.evaluation_batches(self._blueprint.evaluation_rows):
             own, at = rows[at : at + batch.rows], at + batch.rows
             sums = self._computer.evaluate(weights, batch.x, batch.y, batch.weights, own)
             tail[: sums.size] += sums

@@ -112,7 +112,7 @@ def _require_rows_alone(blueprint: Blueprint) -> None:
 
 def data_settings(job: Job) -> dict[str, Any]:
     """The job's `data` section with its variables expanded."""
-    settings = job.data.model_dump(mode="json")
+    settings = job.data.model_dump(mode="json", exclude={"micro_batch_size"})  # which is no matter of rows
     return {key: _expanded(value) if key in ("train", "valid", "test") else value for key, value in settings.items()}
 
 
@@ -147,6 +147,7 @@ def make_blueprint(job: Job, dataset: Dataset, last: int, loss: Any) -> Blueprin
         seed=job.seed,
         last=last,
         dataset=dataset,
+        micro_batch=job.data.micro_batch_size,
         watches=job.diagnostics.enabled,
     )
 

@@ -10,7 +10,7 @@ from distprop.data.shards import DataPlan
 from distprop.nn.summary import LayerSummary
 from distprop.report import Description, LayerRow, ShardRow
 from distprop.runtime.blueprint import Blueprint
-from distprop.runtime.replica import EVALUATION_ROWS, slot_layout
+from distprop.runtime.replica import slot_layout
 from distprop.runtime.slice import slice_of
 from distprop.training.assembling import Assembly, assemble
 from distprop.training.placing import Placement, place
@@ -59,17 +59,23 @@ def describe(
 
 
 def worker_bytes(assembly: Assembly) -> int:
-    """Memory of a worker: 1 + the tree's depth sums with tails; activations of its largest batch, there and back."""
+    """Memory of a worker: 1 + the tree's depth sums with tails; activations of its largest batch, there and back.
+
+    With micro-batches: of the largest of these, and a gradient more.
+    """
     plan, valid = assembly.dataset.train_plan, assembly.dataset.valid_plan
     depth = (plan.shards - 1).bit_length()
     leaf = max(plan.step_rows(shard) for shard in range(plan.shards))
     held_out = max((valid.shard_rows(shard) for shard in range(valid.shards)), default=0) if valid else 0
-    rows = max(2 * leaf, min(held_out, EVALUATION_ROWS))  # an evaluation goes forward only
-    layers = assembly.blueprint.network.summary()
+    blueprint = assembly.blueprint
+    piece = min(leaf, blueprint.micro_batch or leaf)
+    rows = max(2 * piece, min(held_out, blueprint.evaluation_rows))  # an evaluation goes forward only
+    layers = blueprint.network.summary()
     a_row = sum(layer.activation_bytes_per_row for layer in layers) + max(layer.aside_bytes_per_row for layer in layers)
-    slots = slot_layout(assembly.blueprint)
+    slots = slot_layout(blueprint)
     a_sum = VALUE * slots.values + SUM * slots.tail + sum(rows * (ID + VALUE * width) for rows, width in slots.tables)
-    return a_sum * (1 + depth) + rows * a_row
+    beside = VALUE * slots.values if piece < leaf else 0
+    return a_sum * (1 + depth) + beside + rows * a_row
 
 
 def server_bytes(blueprint: Blueprint, servers: int) -> int:
@@ -85,18 +91,7 @@ def server_bytes(blueprint: Blueprint, servers: int) -> int:
 def notes(assembly: Assembly, placement: Placement) -> Iterator[str]:
     """What one should know before training: the price of small leaves, workers that cannot help, columns left out."""
     plan, left_out = assembly.dataset.train_plan, assembly.dataset.left_out
-    leaf = min(plan.step_rows(shard) for shard in range(plan.shards))
-    if leaf < SMALL_LEAF:
-        price = 1 + LEAF_OVERHEAD / leaf
-        yield (
-            f"leaves have {leaf} rows: a row costs about {price:.1f} times what it costs in a leaf of some hundred "
-            "(measured); a larger `data.batch_size` or fewer `data.shards` make larger leaves, and other numbers"
-        )
-        if any(slot.follows for slot in assembly.blueprint.network.arena.slots):
-            yield (
-                f"`batch_norm` normalizes each leaf by its own {leaf} rows, and of so few moments are noisy: "
-                "make leaves larger, or take `layer_norm` or `group_norm`"
-            )
+    yield from _few_rows(assembly)
     if placement.workers > plan.shards:
         yield (
             f"{placement.workers} workers for {plan.shards} shards: "
@@ -105,6 +100,32 @@ def notes(assembly: Assembly, placement: Placement) -> Iterator[str]:
     yield from _large_tables(assembly)
     if left_out:
         yield f"`data.features: all` leaves out what it cannot use: {', '.join(left_out)}"
+
+
+def _few_rows(assembly: Assembly) -> Iterator[str]:
+    """What small leaves and micro-batches cost."""
+    plan, size = assembly.dataset.train_plan, assembly.blueprint.micro_batch
+    leaves = [plan.step_rows(shard) for shard in range(plan.shards)]
+    rows, what = min(leaves), "leaf"
+    if size is not None and size < rows:
+        rows, what = size, "micro-batch"
+    elif size is not None and size >= max(leaves):
+        yield f"no leaf has more than {max(leaves)} rows: `data.micro_batch_size: {size}` divides none"
+    if rows >= SMALL_LEAF:
+        return
+    price = f"a row costs about {1 + LEAF_OVERHEAD / rows:.1f} times what it costs in a leaf of some hundred"
+    if what == "leaf":
+        yield (
+            f"leaves have {rows} rows: {price} (measured); "
+            "a larger `data.batch_size` or fewer `data.shards` make larger leaves, and other numbers"
+        )
+    else:
+        yield f"micro-batches have {rows} rows: {price}; larger ones need more memory, and give other numbers"
+    if any(slot.follows for slot in assembly.blueprint.network.arena.slots):
+        yield (
+            f"`batch_norm` normalizes each {what} by its own {rows} rows, and of so few moments are noisy: "
+            f"make {'leaves' if what == 'leaf' else 'them'} larger, or take `layer_norm` or `group_norm`"
+        )
 
 
 def _large_tables(assembly: Assembly) -> Iterator[str]:

@@ -62,6 +62,24 @@ MISTAKES = [  # (what is written, instead of, pieces of what, piece of the fix)
     ),
     ("target: y", "target: 3", "`data.target` must be text, not 3, in {file}, line 5", "`target: label`"),
     ("target: y", "target: y\n  batch_size: 4", "`data.batch_size` is 4, `data.shards` is 8", "to 4 or less"),
+    (
+        "target: y",
+        "target: y\n  micro_batch_size: 200",
+        "`data.micro_batch_size` is 200, `data.batch_size` is 128",
+        "`data.micro_batch_size` below 16",
+    ),
+    (
+        "target: y",
+        "target: y\n  micro_batch_size: 0",
+        "`data.micro_batch_size` must be more than 0, not 0",
+        "`micro_batch_size: 16`",
+    ),
+    (
+        "target: y",
+        "target: y\n  micro_batch_size: 2.5",
+        "`data.micro_batch_size` must be a whole number, not 2.5",
+        "`micro_batch_size: 16`",
+    ),
     ("target: y", "target: y\n  shards: 2.5", "`data.shards` must be a whole number, not 2.5", "`shards: 8`"),
     (
         "target: y",

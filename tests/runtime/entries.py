@@ -111,6 +111,7 @@ BY_NAME: dict[str, dict[str, Any]] = {
             {"amplitude": 0.2},
         ],
         "data__target": "three",
+        "data__micro_batch_size": 2,
         "model": IMAGES,
         "loss": {"softmax_cross_entropy": {"label_smoothing": 0.1}},
         "optimizer": {"lars": {"learning_rate": {"one_cycle": 9.0}}, "clip_norm": 0.5, "average": 0.8},

@@ -1,6 +1,7 @@
 """A steady step works in memory that it has: nothing over 64 kB is allocated anywhere on its way."""
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,11 +57,14 @@ class Host:
                 self._hear(send.to.number if send.to.role == "worker" else "server", send.message)
 
 
-@pytest.mark.parametrize("shards", [2, 8], ids=["a leaf a worker", "stacked leaves"])
-@pytest.mark.parametrize("clip", [None, 0.1], ids=["in one pass", "clipped"])
-def test_a_steady_step_allocates_nothing_large(shards: int, clip: float | None) -> None:
+@pytest.mark.parametrize(
+    ("shards", "micro_batch", "clip"),
+    [(2, None, None), (2, None, 0.1), (8, None, None), (8, None, 0.1), (2, 50, None)],
+    ids=["a leaf a worker", "clipped", "stacked leaves", "stacked and clipped", "micro-batches"],
+)
+def test_a_steady_step_allocates_nothing_large(shards: int, micro_batch: int | None, clip: float | None) -> None:
     job = Job(LAYERS, (400,), 10, 256, shards, clip_norm=clip)
-    host = Host(job.blueprint(), shards, clips=clip is not None)
+    host = Host(replace(job.blueprint(), micro_batch=micro_batch), shards, clips=clip is not None)
     for _ in range(WARM):
         host.step()
     tracemalloc.start()

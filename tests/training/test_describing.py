@@ -28,10 +28,16 @@ def test_overrides_are_in_the_description(rows: str, here: Path) -> None:
     assert describe(small_job(rows, here), {"train.epochs": 7}).last_version == 35
 
 
-@pytest.mark.parametrize("width", [64, 512])
-def test_a_workers_memory_is_about_what_a_leaf_takes(rows: str, here: Path, width: int) -> None:
-    model = [{"dense": width}, "gelu", {"dense": width}, "relu", {"dropout": 0.1}, {"dense": 3}]
-    job = small_job(rows, here, model=model, data__batch_size=160, data__shards=1)
+@pytest.mark.parametrize(
+    ("width", "micro_batch", "recompute"),
+    [(64, None, False), (512, None, False), (512, 30, False), (256, None, True), (256, 30, True)],
+)
+def test_a_workers_memory_is_about_what_a_leaf_takes(
+    rows: str, here: Path, width: int, micro_batch: int | None, recompute: bool
+) -> None:
+    inner = [{"dense": width}, "gelu", {"dense": width}, "relu", {"dropout": 0.1}]
+    model = [{"repeat": {"times": 6 if recompute else 1, "layers": inner, "recompute": recompute}}, {"dense": 3}]
+    job = small_job(rows, here, model=model, data__batch_size=160, data__shards=1, data__micro_batch_size=micro_batch)
     assembly = assemble(load_job(job))
     computer, blueprint = assembly.blueprint.computer(), assembly.blueprint
     weights, out = np.empty((2, blueprint.parameters), np.float32)
@@ -58,6 +64,11 @@ def test_small_leaves_idle_workers_and_columns_left_out_are_noted(rows: str, her
     assert not any("batch_norm" in note for note in notes)
     normalized = describe(small_job(rows, here, model=NORMALIZED)).notes
     assert any("`batch_norm` normalizes each leaf by its own 7 rows" in note for note in normalized)
+    cut = describe(small_job(rows, here, model=NORMALIZED, data__batch_size=160, data__micro_batch_size=8)).notes
+    assert any("micro-batches have 8 rows: a row costs about 3.5 times" in note for note in cut)
+    assert any("`batch_norm` normalizes each micro-batch by its own 8 rows" in note for note in cut)
+    idle = describe(small_job(rows, here, data__micro_batch_size=8)).notes
+    assert "no leaf has more than 8 rows: `data.micro_batch_size: 8` divides none" in idle
     quiet = {"data.batch_size": 160, "data.shards": 2, "cluster.workers": 2}
     assert describe(small_job(rows, here), quiet).notes == ()
 
