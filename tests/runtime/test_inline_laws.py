@@ -14,11 +14,16 @@ from tests.runtime.small import NORMALIZED, OPTIMIZERS, Fate, Ran, chance_of, ru
 
 seeds = st.integers(0, 2**32)
 hosts = st.integers(1, 3)
-optimizers = pytest.mark.parametrize("name", [*sorted(OPTIMIZERS), "batch norm"])
+optimizers = pytest.mark.parametrize("name", [*sorted(OPTIMIZERS), "batch norm", "micro-batches"])
 
 
 def job_of(name: str, rows: str, room: Path) -> dict[str, Any]:
-    """With one of the optimizers; or with running statistics, averaged and beside gradients that are clipped."""
+    """With one of the optimizers; or with running statistics, averaged and beside gradients that are clipped.
+
+    Micro-batches have 3 rows: leaves of 7 and 8 end with one of 1 or 2.
+    """
+    if name == "micro-batches":
+        return small_job(rows, room, model=NORMALIZED, data__micro_batch_size=3)
     if name == "batch norm":
         return small_job(rows, room, model=NORMALIZED, optimizer={"clip_norm": 0.5, "adam": {}, "average": 0.8})
     return small_job(rows, room, optimizer={"clip_norm": 0.5, **OPTIMIZERS[name]})
@@ -67,16 +72,17 @@ def test_the_schedules_really_kill_workers(rows: str, room: Path) -> None:
 
 
 def test_the_law_can_fail_for_every_part_of_the_recipe(rows: str, room: Path) -> None:
-    """Another seed, number of shards or batch size gives other bits: the digest is no constant."""
+    """Another seed, number of shards, batch size or micro-batch size gives other bits: the digest is no constant."""
     job = job_of("adamw", rows, room)
-    other = [{**job, "seed": 4}] + [{**job, "data": {**job["data"], key: 4}} for key in ("shards", "batch_size")]
-    other[-1]["data"]["shards"] = 4
+    changes = ({"shards": 4}, {"batch_size": 4, "shards": 4}, {"micro_batch_size": 4}, {"micro_batch_size": 3})
+    other = [{**job, "seed": 4}] + [{**job, "data": {**job["data"], **change}} for change in changes]
     digests = {run(one).result.digest for one in (job, *other)}
-    assert len(digests) == 4
+    assert len(digests) == 6
 
 
-def test_every_epoch_sees_each_row_once(rows: str, room: Path) -> None:
-    ran = alone("sgd", rows, room)
+@pytest.mark.parametrize("name", ["sgd", "micro-batches"])
+def test_every_epoch_sees_each_row_once(name: str, rows: str, room: Path) -> None:
+    ran = alone(name, rows, room)
     ends = ran.of(events.EpochEnded)
     (train, valid) = ran.of(events.RunStarted)[0].datasets
     assert [end.rows for end in ends] == [train.rows, train.rows] and train.rows + valid.rows == 211
