@@ -20,8 +20,9 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "events": "errors",
     "report": "events",
     "files": "pyarrow",
+    "importing": "errors",
     # arrays, vectors, Parquet: they never meet
-    "nn": "errors philox suggest numpy",
+    "nn": "errors importing philox suggest numpy",
     "optim": "errors suggest numpy",
     "data": "errors philox suggest numpy pyarrow sklearn PIL",
     # who does what when: pure state machines
@@ -29,11 +30,11 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     # what the bits depend on
     "numerics": "errors philox suggest nn optim numpy threadpoolctl",
     # what training reads and leaves behind
-    "config": "errors suggest pydantic pydantic_core ruamel",
+    "config": "errors importing suggest pydantic pydantic_core ruamel",
     "checkpoint": "digest errors files numpy safetensors",
     "model": "version data digest errors nn numpy safetensors",
     # carries the messages and performs the effects
-    "runtime": "checkpoint data errors events nn numerics optim protocol cryptography numpy ray",
+    "runtime": "checkpoint data errors events importing nn numerics optim protocol cryptography numpy ray",
     # listens: it never meets what runs
     "tracking": "errors events flavor mlflow matplotlib",
     "flavor": "version data model tracking numpy pandas mlflow",

@@ -51,7 +51,7 @@ class Block:
     def statistics(self) -> dict[str, float]:
         """As a layer's."""
         return {
-            f"{self.prefix}{index}.{layer.kind}.{name}": share
+            f"{self.prefix}{index}.{layer.name}.{name}": share
             for index, layer in enumerate(self.layers)
             for name, share in layer.statistics.items()
         }
@@ -121,7 +121,7 @@ class Block:
 
     def lend(self, p: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What a container has by parameter, as each of these layers has it."""
-        starts = [f"{self.prefix}{index}.{layer.kind}." for index, layer in enumerate(self.layers)]
+        starts = [f"{self.prefix}{index}.{layer.name}." for index, layer in enumerate(self.layers)]
         return [{name.removeprefix(start): p[name] for name in p if name.startswith(start)} for start in starts]
 
     def init(self, p: Params, draws: Mapping[str, Draw]) -> None:

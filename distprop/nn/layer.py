@@ -195,6 +195,11 @@ class Layer(NamedTuple):
     tables: Callable[[Shape], Mapping[str, TableUse]] = no_tables
     blocks: tuple[Any, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What views, errors and summaries call it: of a function's name the last part."""
+        return self.kind.rpartition(":")[2]
+
 
 def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
     """The shapes of a layer that keeps its input's shape and has no parameters."""

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from distprop.errors import ShapeError
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.layer import Backward, Context, Layer
-from distprop.nn.mask import shares_of_time
 from distprop.nn.window import Settings, Window, as_images, image_shape, pair, plain, require_padding
 
 Share = Callable[[int, Array, Array], None]
@@ -42,41 +40,6 @@ def average_pool2d(size: Any = 2, stride: Any = None, padding: str | int = "vali
 def average_pool1d(size: int = 2, stride: int | None = None, padding: str | int = "valid") -> Layer:
     """The mean under a window.   x (N, T, C) -> y (N, T', C). Settings as of average_pool2d."""
     return _pool("average_pool1d", _settings(size, stride, padding), True, _mean)
-
-
-def global_average_pool() -> Layer:
-    """The mean of each channel.   x (N, H, W, C) or (N, T, C) -> y (N, C). Time steps that are padding do not count."""
-
-    def shapes(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
-        if len(shape) < 2:
-            raise ShapeError(
-                f"rows of shape {shape} do not fit",
-                "global_average_pool takes rows of shape (H, W, C) or (T, C), channels last",
-                "leave it out",
-            )
-        return shape[-1:], {}
-
-    def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:  # noqa: ARG001 - has no parameters
-        shape, count, lengths = x.shape, math.prod(x.shape[1:-1]), ctx.lengths.values
-        places = x.reshape(len(x), count, shape[-1])
-        y = ctx.buffer("y", (len(x), shape[-1]))
-        if lengths is None:
-            np.mean(places, axis=1, out=y)
-        else:
-            shares = shares_of_time(lengths, count, ctx.buffer("shares", (len(x), count)))
-            np.matmul(shares[:, None], places, out=y[:, None])
-
-        def backward(dy: Array, g: Params) -> Array:  # noqa: ARG001
-            dx = ctx.passing("dx", shape)
-            if lengths is None:
-                dx.reshape(places.shape)[...] = np.divide(dy, count, out=dy)[:, None]
-            else:
-                np.multiply(dy[:, None], shares[:, :, None], out=dx.reshape(places.shape))
-            return dx
-
-        return y, backward
-
-    return Layer("global_average_pool", {}, shapes, forward, forgets=True)
 
 
 def _settings(size: Any, stride: Any, padding: str | int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Stage:
     @property
     def name(self) -> str:
         """What errors and summaries call it: "0.dense"."""
-        return f"{self.index}.{self.layer.kind}"
+        return f"{self.index}.{self.layer.name}"
 
 
 def place_all(layers: Sequence[Layer], shape: Shape) -> tuple[Stage, ...]:
@@ -48,7 +48,7 @@ def _place(index: int, number: int, layer: Layer, shape: Shape, after: Sequence[
     try:
         output_shape, parameters = layer.shapes(shape)
     except ShapeError as error:
-        raise ShapeError(f"layer {index}.{layer.kind}: {error.what}", error.why, error.fix) from None
+        raise ShapeError(f"layer {index}.{layer.name}: {error.what}", error.why, error.fix) from None
     names, shapes = tuple(parameters), tuple(parameters.values())
     return Stage(index, layer, shape, output_shape, names, shapes, is_rectified(after), number)
 

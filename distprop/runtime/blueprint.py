@@ -1,12 +1,13 @@
 """What every process of a job must know to do its part: the recipe made ready, and the data's description."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 from distprop.data.dataset import Dataset
 from distprop.data.receipt import LIMBS
+from distprop.importing import importable
 from distprop.nn.activity import watched
 from distprop.nn.counts import Counts, confusion_counts, scatter_counts
 from distprop.nn.leaf import LeafComputer
@@ -44,11 +45,16 @@ class Blueprint:
     dataset: Dataset
     micro_batch: int | None = None  # rows of a leaf that are worked on at a time; None: all of them
     watches: bool = False  # whether evaluations look for units that do nothing
+    code: str | None = None  # the config's folder, where the functions of a user's layers may be
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Blueprint, tuple(getattr(self, one.name) for one in fields(self))
 
     @cached_property
     def network(self) -> Network:
         """The network on this data's input shape."""
-        return build_network(self.layers, self.dataset.input_shape)
+        with importable(self.code):
+            return build_network(self.layers, self.dataset.input_shape)
 
     @cached_property
     def loss(self) -> Loss:

@@ -149,6 +149,7 @@ def make_blueprint(job: Job, dataset: Dataset, last: int, loss: Any) -> Blueprin
         dataset=dataset,
         micro_batch=job.data.micro_batch_size,
         watches=job.diagnostics.enabled,
+        code=str(job.folder) if job.folder else None,
     )
 
 

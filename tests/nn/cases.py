@@ -63,6 +63,7 @@ LAYER_CASES = (
     LayerCase("average_pool2d", {"average_pool2d": {"size": 3, "stride": 2, "padding": 1}}, ((4, 6, 2), (1, 1, 1))),
     LayerCase("average_pool1d", {"average_pool1d": {"size": 3, "stride": 1, "padding": "same"}}, ((9, 2), (1, 1))),
     LayerCase("global_average_pool", "global_average_pool", ((4, 3), (2, 3, 2))),
+    LayerCase("global_max_pool", "global_max_pool", ((4, 3), (2, 3, 2))),
     LayerCase("layer_norm", {"layer_norm": 0.1}, ((7,), (2, 3, 2))),
     LayerCase("rms_norm", {"rms_norm": {"eps": 0.1}}, ((7,), (2, 3, 2))),
     LayerCase("group_norm", {"group_norm": {"groups": 2, "eps": 0.1}}, ((6,), (2, 3, 4)), (2, 4, 6)),

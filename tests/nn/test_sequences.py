@@ -22,7 +22,7 @@ ALONG_TIME = [
     for kind in ("lstm", "gru")
     for both in (False, True)
     for output in ("last", "sequence")
-] + [{"attention": 2}, {"attention": {"heads": 1, "causal": True}}, "global_average_pool"]
+] + [{"attention": 2}, {"attention": {"heads": 1, "causal": True}}, "global_average_pool", "global_max_pool"]
 EACH = pytest.mark.parametrize("spec", ALONG_TIME, ids=str)
 
 
@@ -283,6 +283,7 @@ def test_attention_to_large_scores_stays_finite():
         {"position": "sinusoidal"},
         "mask",
         "global_average_pool",
+        "global_max_pool",
         {"embedding": {"rows": 99, "width": 24, "padding": 0}},
     ],
     ids=str,
