@@ -36,11 +36,15 @@ IMAGES: list[Any] = [
     "global_average_pool",
     {"dense": 3},
 ]
+# The first and the second to last block tell lengths, other ones, in the same memory aside.
 TOKENS: list[Any] = [
     {"sequence": [{"embedding": {"rows": 5, "width": 4, "padding": 0}}]},
     {"repeat": [2, [{"residual": ["layer_norm", {"attention": 2}, {"dropout": 0.1}]}]]},
     {"sequence": [{"gru": {"units": 4, "output": "sequence"}}, "tanh"]},
     {"residual": [{"lstm": {"units": 4, "output": "sequence"}}]},
+    {"gru": {"units": 1, "output": "sequence"}},
+    "relu",
+    {"sequence": ["mask", {"lstm": {"units": 4, "output": "sequence"}}]},
     {"sequence": ["global_average_pool", {"dense": 4}]},
     {"dense": 3},
 ]
