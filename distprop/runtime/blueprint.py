@@ -48,7 +48,7 @@ class Blueprint:
     code: str | None = None  # the config's folder, where the functions of a user's layers may be
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Blueprint, tuple(getattr(self, one.name) for one in fields(self))
+        return type(self), tuple(getattr(self, one.name) for one in fields(self))
 
     @cached_property
     def network(self) -> Network:
