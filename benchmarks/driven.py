@@ -53,7 +53,7 @@ class Driven:
         return self._blueprint.parameters
 
     def run(self, steps: int) -> Ran:
-        """Compute a block of steps."""
+        """Compute a block of steps. Raises what a worker met."""
         ran = Ran([], [])
 
         def hear(event: Event) -> None:
@@ -61,7 +61,9 @@ class Driven:
                 ran.times.append(event.time)
                 ran.losses.append(event.metrics["train/loss"])
 
-        self._cluster.run(self._session(steps, hear))
+        ended = self._cluster.run(self._session(steps, hear))
+        if ended.error is not None:
+            raise ended.error
         return ran
 
     def _session(self, steps: int, emit: Any) -> Session:

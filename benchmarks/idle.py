@@ -1,6 +1,7 @@
 """A job whose leaves compute nothing: what is left of a step is what distprop adds to arithmetic."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any
@@ -11,6 +12,7 @@ from benchmarks.job import Job
 from distprop.nn.arrays import Array
 from distprop.nn.leaf import LeafComputer, Progress
 from distprop.nn.metrics import build_metrics
+from distprop.nn.rows import RowGradients
 from distprop.nn.tail import LOSS, ROWS, WEIGHT, Tail
 from distprop.runtime.blueprint import Blueprint
 
@@ -33,6 +35,7 @@ class IdleComputer(LeafComputer):
         out: Array,
         squares: bool = False,  # noqa: ARG002
         progress: Progress | None = None,  # noqa: ARG002
+        rows: Sequence[RowGradients] = (),  # noqa: ARG002
     ) -> Tail:
         """Write ones into out (P,); the loss is 1 a row."""
         if self.sleep:

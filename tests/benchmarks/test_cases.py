@@ -9,6 +9,11 @@ from benchmarks.job import Job
 from benchmarks.scale import PARAMETERS
 from benchmarks.wire import SIZES
 from distprop.nn.network import build_network
+from distprop.protocol.course import TRAIN, Course, Round
+from distprop.protocol.effects import Compute
+from distprop.protocol.tree import Node
+from distprop.runtime.memory import WeightLayout, anonymous
+from distprop.runtime.replica import Replica, slot_layout
 
 PARAMETERS_OF = {"A": 101_770, "B": 535_818, "C": 1_863_690, "D": 10_441_704}
 DENSE = [case for case in CASES.values() if case.widths]
@@ -61,3 +66,13 @@ def test_an_idle_leaf_fills_its_gradient_and_counts_its_rows() -> None:
     tail = computer.gradient(np.empty(600, np.float32), batch.x, batch.y, None, 0, 1, out)
     assert (out == 1.0).all()
     assert computer.layout.read(tail) == {"loss": 1.0}
+
+
+def test_an_idle_job_runs() -> None:
+    """As workers of a cluster ask for its leaves: another way to call them would be missed by nobody but its users."""
+    blueprint = idle_job(600, 2).blueprint(IdleBlueprint)
+    slots, weights = anonymous(slot_layout(blueprint).size), anonymous(WeightLayout(600).size)
+    replica, course = Replica(0, blueprint, weights, slots), Course((3, 3), 3, keeps=False)
+    replica.perform(Compute(0, course, Round(0, TRAIN), Node(0, 1), 1, 0))
+    assert (slot_layout(blueprint).gradient(slots, 0) == 1.0).all()
+    replica.close()
