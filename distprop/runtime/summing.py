@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from distprop.nn.rows import Touched
+from distprop.nn.workspace import aligned
 from distprop.runtime.memory import Arrived, Slot, SlotLayout, Tail, Vector, tail_in
 from distprop.runtime.table import Part, concatenated
 
@@ -22,7 +23,7 @@ class Scratch(threading.local):
         while len(self._kept) <= depth:
             self._kept.append(np.empty(0, np.float32))
         if self._kept[depth].size < size:
-            self._kept[depth] = np.empty(size, np.float32)
+            self._kept[depth] = aligned(size, np.dtype(np.float32))
         return self._kept[depth][:size]
 
 
