@@ -17,6 +17,8 @@ from distprop.data.receipt import receipt_of
 from distprop.data.shards import DataPlan
 from distprop.data.targets import Targets
 
+NOWHERE = np.empty(0, np.int64)
+
 
 class Batch(NamedTuple):
     """Rows for the network: x (N, *shape) float32, y (N,) or (N, K), weights (N,) float32 or None (all 1)."""
@@ -26,6 +28,7 @@ class Batch(NamedTuple):
     weights: NDArray[np.float32] | None
     rows: int
     receipt: int
+    positions: NDArray[np.int64] = NOWHERE  # (N,) in the whole data
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Encoding:
         y = self.targets.apply_raw(rows.columns[self.targets.column.name])
         weights = rows.columns[self.weight].astype(np.float32) if self.weight else None
         receipt = receipt_of(rows.positions, rows.columns)
-        return Batch(x, y, weights, len(x), receipt)
+        return Batch(x, y, weights, len(x), receipt, rows.positions)
 
 
 class ShardReader:

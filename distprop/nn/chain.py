@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from distprop.errors import DataError
 from distprop.nn.arrays import Array, Params
 from distprop.nn.layer import Backward, Context
 from distprop.nn.lengths import Lengths
@@ -68,7 +69,10 @@ class Chain:
         y, mine = x, ctx.may_overwrite_input
         for turn, place in enumerate(self.order):
             stage = self.stages[place]
-            y, backward = stage.layer.forward(p[place], y, self._context(turn, mine, ctx))
+            try:
+                y, backward = stage.layer.forward(p[place], y, self._context(turn, mine, ctx))
+            except DataError as error:  # of a value that the layer refuses
+                raise DataError(f"layer {stage.name}: {error.what}", error.why, error.fix) from None
             if ctx.watch is not None:
                 ctx.watch.see(ctx.layer + stage.number, y)
             if not stage.keeps_time:

@@ -1,10 +1,13 @@
 """A worker's hands: a model replica that computes leaves and adds them up into slots of shared memory."""
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from distprop.data.reader import Batch
 from distprop.data.receipt import LIMBS, receipt_to_limbs
 from distprop.nn.rows import RowGradients
 from distprop.nn.timing import Clock, timed
@@ -16,6 +19,7 @@ from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.feed import Feed
 from distprop.runtime.memory import Slot, SlotLayout, Tail, Vector, WeightLayout, begin_tail, tail_in
 from distprop.runtime.progress import Advance, Tell
+from distprop.runtime.refusing import placed
 
 
 class Order(NamedTuple):
@@ -125,13 +129,17 @@ class Replica:
         tail, version = begin_tail(room, self._blueprint.tail_size(self._computer.layout, None)), order.round.version
         epoch, step = divmod(version, order.course.steps_per_epoch)
 
+        read_so_far: list[Batch] = []
+
         def read(shard: int) -> Rows:
             batch = self._feed.batch(shard, epoch, step)
+            read_so_far.append(batch)
             tail[-LIMBS:] += receipt_to_limbs(batch.receipt)
             return Rows(batch.x, batch.y, batch.weights, shard)
 
         weights, rows = self._weights[version % 2], each(read, leaves)
-        tail[:-LIMBS] = self._together.gradient(weights, rows, version, gradient, order.progress)
+        with self._placed(weights, "train", read_so_far):
+            tail[:-LIMBS] = self._together.gradient(weights, rows, version, gradient, order.progress)
 
     def _train(self, shard: int, order: "Order", gradient: Vector, tail: Tail) -> None:
         version, course = order.round.version, order.course
@@ -139,16 +147,22 @@ class Replica:
         tail[-LIMBS:] = receipt_to_limbs(batch.receipt)
         rows, how = (batch.x, batch.y, batch.weights), (course.diagnoses(version), order.progress, order.rows)
         weights = self._weights[version % 2]
-        tail[:-LIMBS] = self._computer.gradient(weights, *rows, version, shard, gradient, *how)
+        with self._placed(weights, "train", [batch]):
+            tail[:-LIMBS] = self._computer.gradient(weights, *rows, version, shard, gradient, *how)
 
     def _evaluate(self, shard: int, split: str, weights: Vector, tail: Tail) -> None:
         reader = self._feed.reader(split, shard)
         rows, (at, _) = self._computer.layout.rows(tail[:-LIMBS]), reader.plan.bounds(shard)
         for batch in reader.evaluation_batches(self._blueprint.evaluation_rows):
             own, at = rows[at : at + batch.rows], at + batch.rows
-            sums = self._computer.evaluate(weights, batch.x, batch.y, batch.weights, own)
+            with self._placed(weights, split, [batch]):
+                sums = self._computer.evaluate(weights, batch.x, batch.y, batch.weights, own)
             tail[: sums.size] += sums
             tail[-LIMBS:] += receipt_to_limbs(batch.receipt)
+
+    def _placed(self, weights: Vector, split: str, batches: Sequence[Batch]) -> AbstractContextManager[None]:
+        """Computing with rows of a split; what a layer says of one that it refuses gets the row's place."""
+        return placed(self._blueprint.network, weights, self._blueprint.dataset, split, batches)
 
 
 def slot_layout(blueprint: Blueprint) -> SlotLayout:
