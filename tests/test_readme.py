@@ -59,6 +59,7 @@ def test_the_command_and_its_options_exist(line: str):
     assert isinstance(command, click.Command)
 
 
+@pytest.mark.scenario
 @pytest.mark.parametrize("block", [block for block in blocks(README) if block.language == "python"], ids=str)
 def test_the_python_examples_run(block, tmp_path: Path, request: pytest.FixtureRequest):
     """As a script of its own, with the configs beside it. Only the sample's source may be missing."""

@@ -9,7 +9,10 @@ from importlib.util import find_spec
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="the samples come with scikit-learn")
+pytestmark = [
+    pytest.mark.scenario,
+    pytest.mark.skipif(find_spec("sklearn") is None, reason="the samples come with scikit-learn"),
+]
 QUICK = ("--inline", "--set", "train.epochs=3", "--set", "tracking.enabled=false", "--json")
 
 
