@@ -73,3 +73,14 @@ def test_a_host_that_does_not_know_the_secret_is_not_told_who_we_are() -> None:
     with pytest.raises(BlockingIOError):
         theirs.recv(1)
     ours.close(), theirs.close()
+
+
+def test_a_lobby_that_is_closed_takes_nobody(guests: Guests) -> None:
+    """Its thread has ended, too: its descriptor may soon be that of another's socket."""
+    door = guests.listener.getsockname()
+    with guests.connect() as sock:
+        knock(sock, SECRET, Address("worker", 7))
+        assert guests.came.wait(10)
+    guests.lobby.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(door, timeout=10)

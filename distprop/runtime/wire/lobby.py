@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from distprop.errors import DistpropError
 from distprop.protocol.messages import Address
@@ -25,7 +26,8 @@ class Lobby:
         self._credentials, self.refused = credentials, 0
         if credentials:
             context_of(credentials, host=True)  # what is wrong with them is to be said here, not to each guest
-        threading.Thread(target=self._listen, name="lobby", daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, name="lobby", daemon=True)
+        self._thread.start()
 
     def _listen(self) -> None:
         while True:
@@ -45,7 +47,10 @@ class Lobby:
             sock.close()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections. A socket that is only closed would still take one for who waits at it."""
+        with suppress(OSError):  # closed already
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._listener.close()
 
 
