@@ -26,7 +26,12 @@ IMAGES: list[Any] = [
     },
     {"average_pool2d": 2},
     {"dropout": 0.2},
-    {"parallel": {"branches": [["global_average_pool"], ["global_max_pool"], ["flatten", {"dense": 4}, "rms_norm"]], "join": "concat"}},
+    {
+        "parallel": {
+            "branches": [["global_average_pool"], ["global_max_pool"], ["flatten", {"dense": 4}, "rms_norm"]],
+            "join": "concat",
+        }
+    },
     {"dense": {"width": 3, "init": "zeros"}},
 ]
 SEQUENCES: list[Any] = [

@@ -1,5 +1,6 @@
 """Faults are planted, and the right warning names the right layer; a healthy training is left in peace."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_a_rate_of_1000_explodes_and_names_a_layer(rows: str, here: Path) -> Non
     with pytest.raises(DivergedError, match=r"layer \d\.dense broke first"):
         run(job, listeners=[told.append])
     assert {event.kind for event in told if isinstance(event, events.Warned)} == {"exploding"}
+
+
+@pytest.mark.parametrize("layer", ["0.dense", "2.dense", "4.dense"])
+def test_a_rate_of_1000_in_one_layer_names_that_layer(rows: str, here: Path, layer: str) -> None:
+    told: list[events.Event] = []
+    optimizer = {"sgd": {"learning_rate": 0.001}, "rates": {f"{layer}.*": 1e6}}
+    job = planted(rows, here, [{"dense": 16}, "tanh", {"dense": 16}, "tanh"], 0.0, optimizer=optimizer)
+    with contextlib.suppress(DivergedError):
+        run(job, listeners=[told.append])
+    first = next(event for event in told if isinstance(event, events.Warned))
+    assert (first.kind, first.layer) == ("exploding", layer)
+    assert f"layer {layer}: one update was" in first.what
 
 
 def test_biases_far_below_0_leave_relus_dead(rows: str, here: Path) -> None:
