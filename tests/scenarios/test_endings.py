@@ -79,9 +79,7 @@ def test_interrupted_it_keeps_everything_and_is_resumed(
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_file_that_is_damaged_meanwhile_fails_the_run(
-    place: tuple[str, ...], desk: Desk, new_store: Path
-) -> None:
+def test_a_file_that_is_damaged_meanwhile_fails_the_run(place: tuple[str, ...], desk: Desk, new_store: Path) -> None:
     command = begin(desk, new_store, *place)
     rows = desk.folder / "rows.parquet"
     rows.write_bytes(b"PAR1" + bytes(rows.stat().st_size - 8) + b"PAR1")
