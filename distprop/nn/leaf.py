@@ -100,9 +100,7 @@ class LeafComputer:
                 backward(dout, into)
                 total.end()
             if squares and tail[WEIGHT]:
-                appended = [one.since(start) for one, start in zip(rows, known, strict=True)]
-                square = square_length(out, self.network.arena.learned_blocks) + square_of_rows(appended)
-                tail[SQUARES] = square / tail[WEIGHT]
+                tail[SQUARES] = self._square(out, rows, known) / tail[WEIGHT]
         return tail
 
     def evaluate(
@@ -121,6 +119,11 @@ class LeafComputer:
         if rows is not None and self.layout.row_width:
             self.layout.write_rows(rows, (self.loss.predicted(outputs), y, weights))
         return tail
+
+    def _square(self, out: Array, rows: Sequence[RowGradients], known: Sequence[int]) -> float:
+        """The square of a gradient's length; of tables' rows those behind the `known` first ones."""
+        appended = [one.since(start) for one, start in zip(rows, known, strict=True)]
+        return square_length(out, self.network.arena.learned_blocks) + square_of_rows(appended)
 
     def _loss_into(self, tail: Tail, outputs: Array, y: Array, weights: Array | None) -> Array:
         dout = self.workspace.buffer(("dout",), outputs.shape, outputs.dtype)
