@@ -95,9 +95,10 @@ def test_lending_memory_changes_no_bit(layers, seed):
     flat, x = weights_of(network, seed=seed), rng(seed).normal(size=(4, 5)).astype(np.float32)
     workspace = Workspace()
     for training in (True, False):
-        network.forward(flat, x + 1, Pass(workspace, training, Place(9)))
-        y, _ = network.forward(flat, x, Pass(workspace, training, Place(9)))
-        assert y.tobytes() == apart(network, flat, x, training).tobytes()
+        with np.errstate(all="ignore"):  # products of products grow beyond what float32 holds
+            network.forward(flat, x + 1, Pass(workspace, training, Place(9)))
+            y, _ = network.forward(flat, x, Pass(workspace, training, Place(9)))
+            assert y.tobytes() == apart(network, flat, x, training).tobytes()
 
 
 def apart(network, flat, x, training):

@@ -29,9 +29,14 @@ def test_layouts_lend_memory_that_does_not_overlap() -> None:
     first, second = weights.buffers(anonymous(weights.size))
     first[:], second[:] = 1.0, 2.0
     assert (first == 1.0).all() and (second == 2.0).all()
-    slots = SlotLayout(parameters=33, tail=9, slots=3)
+    slots = SlotLayout(values=33, tail=9, slots=3, tables=((5, 3), (2, 1)))
     memory = anonymous(slots.size)
     for slot in range(3):
         slots.gradient(memory, slot)[:], slots.room(memory, slot)[:] = slot, 10.0 + slot
+        for rows, (capacity, width) in zip(slots.rows(memory, slot), slots.tables, strict=True):
+            rows.append(np.full(capacity, slot), np.full((capacity, width), 20 + slot, np.float32))
     for slot in range(3):
         assert (slots.gradient(memory, slot) == slot).all() and (slots.room(memory, slot) == 10 + slot).all()
+        for rows, (capacity, _) in zip(slots.rows(memory, slot), slots.tables, strict=True):
+            assert len(rows) == capacity
+            assert (rows.since().ids == slot).all() and (rows.since().rows == 20 + slot).all()
