@@ -19,13 +19,24 @@ SHARED = Path("/dev/shm")
 
 def kill_all(desk: Desk) -> None:
     """Signal 9 to every process of the job, Ray's included, until none is left: some start others meanwhile."""
-    end = time.monotonic() + 30.0
+    end, killed = time.monotonic() + 60.0, set[int]()
     while alive := desk.alive():
         assert time.monotonic() < end, f"still alive: {alive}"
+        killed.update(alive)
         for pid in alive:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
+    while holding := [pid for pid in killed if _still_holds(pid)]:
+        assert time.monotonic() < end, f"still ending: {holding}"
+        time.sleep(0.05)
+
+
+def _still_holds(pid: int) -> bool:
+    """A process that ends forgets who it was first, and lets go of its sockets only after that."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 def left_in(desk: Desk, known: set[Path]) -> list[Path]:
