@@ -5,6 +5,7 @@ They keep out of the user's folders, too, and hear nothing of the user's address
 
 import fcntl
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,6 +15,12 @@ from typing import Any
 import pytest
 
 from distprop.numerics.kernel import environment, in_force, reexecute_with
+
+SHORT = ("config", "data", "model", "nn", "optim", "wire")
+"""Rooms of many short tests."""
+
+ON_RAY = re.compile(r"^tests/ray/|^tests/scenarios/(test_killed|test_a_run)|[[-]ray]$")
+"""Names of the tests that are marked `ray`: whoever deals tests out to processes knows their names only."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,14 +44,14 @@ def _choose_examples() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first. All tests on Ray go to one process, one after the other: they share a cluster.
+    """What takes longest begins first; rooms of many short tests are last, so that all processes end together."""
+    items.sort(key=_turn)
 
-    pytest-xdist adds the group to their names, as "...::test_name@ray".
-    """
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-    items.sort(key=lambda item: 2 - 2 * _is(item, "ray") - _is(item, "scenario"))
+
+def _turn(item: pytest.Item) -> int:
+    if _is(item, "ray"):
+        return 0
+    return 1 if _is(item, "scenario") else 3 if item.path.parent.name in SHORT else 2
 
 
 def _is(item: pytest.Item, mark: str) -> bool:
@@ -53,13 +60,20 @@ def _is(item: pytest.Item, mark: str) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests of a file share fixtures, so they go to one process together; scenarios share nothing."""
+    """Tests on Ray share a cluster: one process has them all. So it has those of a file, which share fixtures.
+
+    Those of tracking share imports that take seconds.
+    """
     from xdist.scheduler import LoadGroupScheduling
 
     class ByFile(LoadGroupScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            group = super()._split_scope(nodeid)
-            return group if group != nodeid or nodeid.startswith("tests/scenarios/") else nodeid.split("::")[0]
+            file = nodeid.split("::")[0]
+            if ON_RAY.search(nodeid):
+                return "ray"
+            if file.startswith("tests/scenarios/"):
+                return nodeid
+            return "tracking" if file.startswith("tests/tracking/") else file
 
     return ByFile(config, log) if config.getvalue("dist") == "loadgroup" else None
 
