@@ -19,7 +19,7 @@ from distprop.numerics.kernel import environment, in_force, reexecute_with
 SHORT = ("config", "data", "model", "nn", "optim", "wire")
 """Rooms of many short tests."""
 
-ON_RAY = re.compile(r"^tests/ray/|^tests/scenarios/(test_killed|test_a_run)|[[-]ray]$")
+ON_RAY = re.compile(r"^tests/ray/|^tests/scenarios/(test_killed|test_a_run|.*[-\[]ray\]$)")
 """Names of the tests that are marked `ray`: whoever deals tests out to processes knows their names only."""
 
 
@@ -45,6 +45,9 @@ def _choose_examples() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first; rooms of many short tests are last, so that all processes end together."""
+    for item in items:
+        if _is(item, "ray") != bool(ON_RAY.search(item.nodeid)):
+            raise pytest.UsageError(f"{item.nodeid} is marked `ray`, or its name says so, but not both: see ON_RAY")
     items.sort(key=_turn)
 
 
