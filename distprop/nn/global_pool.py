@@ -28,7 +28,8 @@ def global_average_pool() -> Layer:
             if lengths is None:
                 _places(dx)[...] = np.divide(dy, count, out=dy)[:, None]
             else:
-                np.multiply(dy[:, None], shares[:, :, None], out=_places(dx))
+                np.copyto(_places(dx), dy[:, None])  # a product of two that are stretched would take a buffer
+                np.multiply(_places(dx), shares[:, :, None], out=_places(dx))
             return dx
 
         return y, backward
