@@ -26,6 +26,9 @@ def _layers(specs: Any, blocks: Blocks, within: Sequence[str]) -> Any:
 
 
 def _layer(spec: Any, blocks: Blocks, within: Sequence[str]) -> Any:
+    """A layer; of branches, a list of them. What is in a list within a layer's settings may be layers, too."""
+    if isinstance(spec, list | tuple):
+        return _layers(spec, blocks, within)
     if isinstance(spec, str):
         return _block(spec, {}, blocks, within) if spec in blocks else spec
     if not isinstance(spec, Mapping) or len(spec) != 1:
@@ -33,22 +36,9 @@ def _layer(spec: Any, blocks: Blocks, within: Sequence[str]) -> Any:
     kind, settings = next(iter(spec.items()))
     if kind in blocks:
         return _block(kind, settings, blocks, within)
-    return {kind: _inside(kind, settings, blocks, within)}
-
-
-def _inside(kind: str, settings: Any, blocks: Blocks, within: Sequence[str]) -> Any:
-    """The settings of a container with the blocks within it written out."""
-    if kind == "parallel":
-        branches = settings.get("branches") if isinstance(settings, Mapping) else settings
-        if not isinstance(branches, list | tuple):
-            return settings
-        out = [_layers(branch, blocks, within) for branch in branches]
-        return {**settings, "branches": out} if isinstance(settings, Mapping) else out
-    if kind in ("sequence", "residual", "repeat"):
-        if isinstance(settings, Mapping):
-            return {**settings, "layers": _layers(settings.get("layers"), blocks, within)}
-        return _layers(settings, blocks, within)
-    return settings
+    if isinstance(settings, Mapping):
+        return {kind: {name: _layers(value, blocks, within) for name, value in settings.items()}}
+    return {kind: _layers(settings, blocks, within)}
 
 
 def _block(name: str, settings: Any, blocks: Blocks, within: Sequence[str]) -> dict[str, Any]:

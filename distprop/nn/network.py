@@ -42,7 +42,7 @@ class Pass:
     input_gradient: bool = False
     watch: Any = None  # what sees the outputs of layers: an activity.Watch
     rows: Sequence[RowGradients] | None = None
-    """Where the gradients of tables go, one for each: for gradients that have no room for them."""
+    """Where the gradients of tables go, one for each in the arena's order: for gradients that have no room for them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class Network:
 
     @cached_property
     def tables(self) -> dict[str, TableUse]:
-        """The views whose gradients have the touched rows only, in the arena's order, and how layers use them."""
+        """The views whose gradients have the touched rows only, and how layers use them."""
         return {
             f"{stage.name}.{name}": TableUse(stage.number + use.number, use.places)
             for stage in self.stages
@@ -131,7 +131,8 @@ class Network:
             run.workspace, 0, flat.dtype, run.training, wanted, False, place, stack=run.stack, watch=run.watch
         )
         if run.rows is not None:
-            ctx.rows = {use.number: rows for use, rows in zip(self.tables.values(), run.rows, strict=True)}
+            places = zip(self.arena.tables, run.rows, strict=True)
+            ctx.rows = {self.tables[slot.name].number: rows for slot, rows in places}
         if run.written is not None:
             ctx.written = self._told(run.written)
         y, backward = self.chains.forward(weights, self._as_input(x, flat.dtype), ctx)

@@ -60,22 +60,26 @@ class RowGradients:
         return int(self._count[0])
 
 
-def room(capacity: int, width: int) -> RowGradients:
-    """Room of its own for `capacity` float32 rows."""
-    return RowGradients(np.zeros(1, np.int64), np.empty(capacity, np.int64), np.empty((capacity, width), np.float32))
-
-
 def square_of_rows(touched: Sequence[Touched]) -> float:
     """The square of the length of some tables' gradients, added in float64. Gradients of the same row are added up."""
-    rows = [_summed(one) for one in touched]
+    rows = [summed(one).rows for one in touched]
     return float(np.add.reduce(np.array([np.vdot(one, one) for one in rows], np.float64)))
 
 
-def _summed(touched: Touched) -> Array:
+def summed(touched: Touched) -> Touched:
+    """Each id once, ascending, with the sum of its rows; what is so already is given as it is.
+
+    How the rows of an id are added depends on them and on their order alone, whatever else there is.
+    """
     ids, rows = touched
     if (ids[1:] > ids[:-1]).all():
-        return rows
+        return touched
     places = np.argsort(ids, kind="stable")
-    starts = np.flatnonzero(np.diff(ids[places], prepend=-1))
-    sums: Array = np.add.reduceat(rows[places], starts, axis=0)
-    return sums
+    ordered = ids[places]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    return Touched(ordered[starts], np.add.reduceat(take(rows, places), starts, axis=0))
+
+
+def take(rows: Array, ids: Ids) -> Array:
+    """A copy of rows[ids] (M, k), at a third of its price: ids are known to be good."""
+    return np.take(rows, ids, axis=0, mode="clip")

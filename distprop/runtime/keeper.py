@@ -144,14 +144,15 @@ class Keeper:
         """A slice, its state all zeros."""
         blueprint, arena = self._blueprint, self._blueprint.network.arena
         mine = Slice.make(arena, self._slices[piece], blueprint.optimizer, blueprint.groups, self._weights)
-        return Own(mine, Updater(mine, blueprint.optimizer, arena, self._partial, self._threads, blueprint.groups))
+        return Own(mine, Updater(mine, blueprint.optimizer, arena, self._partial, self._threads))
 
     def _shelf(self, piece: int) -> "Shelf":
         """A slice's parts of tables: of an own slice with its state, of others' their weights."""
         if piece in self._mine:
             mine = self._mine[piece].slice
             return Shelf(mine.parts, mine.tables)
-        parts, (even, odd) = parts_of(self._blueprint.network.arena, self._slices[piece]), self._weights
+        blueprint, (even, odd) = self._blueprint, self._weights
+        parts = parts_of(blueprint.network.arena, self._slices[piece], blueprint.groups)
         return Shelf(parts, tuple(Table((part.of(even), part.of(odd)), {}) for part in parts))
 
     def _reduce(self, effect: effects.Reduce) -> messages.Reduced:

@@ -77,7 +77,7 @@ class Slice:
         span = slice_of(arena.blocks, chosen)
         size = span.stop - span.start
         first, second = ({name: np.zeros(size, np.float32) for name in optimizer.state_names} for _ in range(2))
-        parts = parts_of(arena, chosen)
+        parts = parts_of(arena, chosen, groups)
         dense = range(chosen.start, chosen.stop - sum(len(part.blocks) for part in parts))
         runs = runs_of(arena, dense, groups, layerwise=optimizer.trust is not None)
         return cls(span, runs, (first, second), buffers, parts)

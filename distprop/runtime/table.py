@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop.nn.arena import Arena, Block, Slot
-from distprop.nn.rows import Ids, Touched
+from distprop.nn.rows import Ids, Touched, summed, take
+from distprop.optim.groups import Group
 from distprop.runtime.memory import Vector
 
 Rows = NDArray[np.float32]
@@ -19,11 +20,11 @@ NOTHING: Ids = np.empty(0, np.int64)
 class Part(NamedTuple):
     """The rows first..stop-1 of table number `table`, that lie in one slice.
 
-    view: the number of the arena's view. blocks: those of the rows, in the arena. a_block: rows in a block.
+    group: of the arena's view. blocks: those of the rows, in the arena. a_block: rows in a block.
     """
 
     table: int
-    view: int
+    group: Group
     first: int
     stop: int
     slot: Slot
@@ -44,8 +45,8 @@ class Part(NamedTuple):
         return np.bincount(ids // self.a_block, squares, len(self.blocks)).astype(np.float64, copy=False)
 
 
-def parts_of(arena: Arena, chosen: range) -> tuple[Part, ...]:
-    """The parts of tables within a run of blocks, in their order."""
+def parts_of(arena: Arena, chosen: range, groups: Sequence[Group]) -> tuple[Part, ...]:
+    """The parts of tables within a run of blocks, in their order. groups: of all views."""
     found, blocks, views = [], arena.blocks, arena.block_views
     first_table = len(arena.slots) - len(arena.tables)
     for view in sorted({views[block] for block in chosen if arena.slots[views[block]].table}):
@@ -54,7 +55,9 @@ def parts_of(arena: Arena, chosen: range) -> tuple[Part, ...]:
         width = slot.shape[-1]
         first, stop = (mine[0].start - slot.start) // width, (mine[-1].stop - slot.start) // width
         whole = blocks[arena.view_blocks(view)][0]
-        found.append(Part(view - first_table, view, first, stop, slot, mine, (whole.stop - whole.start) // width))
+        found.append(
+            Part(view - first_table, groups[view], first, stop, slot, mine, (whole.stop - whole.start) // width)
+        )
     return tuple(found)
 
 
@@ -96,23 +99,13 @@ class Table:
         return (self.weights, *self.state.values())
 
 
-def take(rows: Rows, ids: Ids) -> Rows:
-    """A copy of rows[ids] (M, k), at a third of its price: ids are known to be good."""
-    return np.take(rows, ids, axis=0, mode="clip")
-
-
-def added_up(shares: Iterable[Touched], part: Part) -> tuple[Ids, Rows]:
+def added_up(shares: Iterable[Touched], part: Part) -> Touched:
     """The part's rows of several lists: each id once, from the part's first row on, in order; and the sums (M, k).
 
-    How rows of an id are added depends on them and their order alone, which is that of leaves: never on who sent what.
+    The order of the lists is that of leaves: so no sum depends on who sent what.
     """
-    ids, rows = concatenated(shares, part)
-    if not ids.size:
-        return ids, rows
-    places = np.argsort(ids, kind="stable")
-    ordered = ids[places]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    return ordered[starts] - part.first, np.add.reduceat(take(rows, places), starts, axis=0)
+    ids, rows = summed(concatenated(shares, part))
+    return Touched(ids - part.first, rows)
 
 
 def concatenated(shares: Iterable[Touched], part: Part) -> Touched:

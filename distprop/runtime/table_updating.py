@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop.nn.rows import Ids
+from distprop.nn.rows import Ids, take
 from distprop.optim.groups import Group
 from distprop.optim.optimizer import Optimizer
 from distprop.optim.transforms import Moment
 from distprop.optim.transforms import Run as Values
 from distprop.runtime.batch import Batch
 from distprop.runtime.summing import PartialSums
-from distprop.runtime.table import NOTHING, Part, Rows, Table, added_up, take
+from distprop.runtime.table import NOTHING, Part, Rows, Table, added_up
 
 Sums = NDArray[np.float64]
 Ats = Mapping[Group, Moment]
@@ -29,7 +29,6 @@ class Mine(NamedTuple):
     at: int
     part: Part
     table: Table
-    group: Group
 
 
 class TableUpdater:
@@ -42,7 +41,7 @@ class TableUpdater:
     @property
     def group(self) -> Group:
         """The group of the table's view."""
-        return self._mine.group
+        return self._mine.part.group
 
     def in_one_pass(self, total: Any, batch: Batch, ats: Ats, version: int, closely: bool) -> Sums:
         """Make version + 1 of the rows that the sum touches."""

@@ -44,15 +44,12 @@ class Updater:
         arena: Arena,
         sums: PartialSums,
         threads: Threads,
-        groups: Sequence[Group] = (),
     ) -> None:
         self._mine, self._optimizer, self._arena = mine, optimizer, arena
         self._partial, self._threads = sums, threads
         self._rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
         tables = enumerate(zip(mine.parts, mine.tables, strict=True))
-        self._tables = tuple(
-            TableUpdater(Mine(at, part, table, groups[part.view]), optimizer, sums) for at, (part, table) in tables
-        )
+        self._tables = tuple(TableUpdater(Mine(at, *table), optimizer, sums) for at, table in tables)
 
     def in_one_pass(self, total: Any, batch: Batch, version: int, factor: float, closely: bool = False) -> Sums:
         """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the rows told."""

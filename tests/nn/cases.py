@@ -1,5 +1,6 @@
 """What several tests of networks share."""
 
+import tracemalloc
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import LOSSES
 from distprop.nn.metrics import build_metrics
 from distprop.nn.network import Network, build_network
+from distprop.nn.rows import RowGradients
 
 
 class LayerCase(NamedTuple):
@@ -140,3 +142,24 @@ def classifier(layers: list[Any] = DEEP, features: int = 9, seed: int = 3) -> Le
 def batch(rows: int, features: int = 9, classes: int = 4, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     x = rng(seed).normal(size=(rows, features)).astype(np.float32)
     return x, rng(seed + 1).integers(0, classes, rows)
+
+
+def row_room(capacity: int, width: int) -> RowGradients:
+    """Room of its own for `capacity` float32 rows."""
+    return RowGradients(np.zeros(1, np.int64), np.empty(capacity, np.int64), np.empty((capacity, width), np.float32))
+
+
+def allocated(computer: LeafComputer, x: np.ndarray, y: np.ndarray) -> int:
+    """Bytes at most beside what there was before, in the third leaf."""
+    flat = weights_of(computer.network)
+    out = np.empty(flat.size, np.float32)
+    tracemalloc.start()
+    try:
+        for step in range(3):
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            computer.gradient(flat, x, y, None, step, 0, out)
+            _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return peak - before

@@ -1,6 +1,5 @@
 """Laws of leaves that are worked on in micro-batches."""
 
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,10 @@ from distprop.nn.leaf import LeafComputer, Progress
 from distprop.nn.losses import LOSSES
 from distprop.nn.metrics import build_metrics
 from distprop.nn.network import build_network
-from distprop.nn.rows import room
 from distprop.nn.tail import ROWS, SQUARES
 from distprop.nn.together import FAMILIAR, Together
 from distprop.nn.workspace import Workspace
-from tests.nn.cases import DEEP, batch, rng, weights_of
+from tests.nn.cases import DEEP, allocated, batch, rng, row_room, weights_of
 
 STILL: list[Any] = [{"dense": 24}, "relu", {"residual": ["layer_norm", {"dense": 24}]}, "gelu", {"dense": 4}]
 IMAGES: list[Any] = [{"reshape": [3, 3, 1]}, {"conv2d": 5}, "relu", "max_pool2d", "flatten", {"dense": 4}]
@@ -107,7 +105,7 @@ def test_the_squares_are_those_of_the_whole_gradient_with_rows_of_tables_added_u
     layers = [table, "flatten", {"dense": 4}]
     found = []
     for size in (None, 4):
-        leaf, appended = computer(size, layers), room(200, 3)
+        leaf, appended = computer(size, layers), row_room(200, 3)
         flat, x = weights_of(leaf.network), rng(2).integers(0, 6, (11, 9)).astype(np.float32)
         out = np.empty(leaf.network.arena.gradient_size, np.float32)
         y = rng(3).integers(0, 4, 11)
@@ -155,18 +153,8 @@ def test_memory_follows_the_micro_batch() -> None:
 
 def test_a_steady_leaf_allocates_nothing_large() -> None:
     leaf = computer(128, [{"dense": 256}, "relu", {"dropout": 0.1}, {"dense": 256}, "gelu", {"dense": 4}])
-    (x, y), flat = batch(300), weights_of(leaf.network)
-    out = np.empty_like(flat)
-    tracemalloc.start()
-    try:
-        for step in range(3):
-            tracemalloc.reset_peak()
-            before, _ = tracemalloc.get_traced_memory()
-            leaf.gradient(flat, x, y, None, step, 0, out)
-            _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak - before < 2**17  # two draws of dropout; activations and the gradient have 131 kB and 280 kB
+    # two draws of dropout; activations and the gradient have 131 kB and 280 kB
+    assert allocated(leaf, *batch(300)) < 2**17
 
 
 def test_leaves_are_not_stacked_where_they_are_to_need_little_memory() -> None:

@@ -1,6 +1,5 @@
 """Laws of layers that are computed again on the way back: all bits stay, and memory does not."""
 
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,7 @@ from distprop.nn.activity import watched
 from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import LOSSES
 from distprop.nn.network import build_network
-from distprop.nn.rows import room
-from tests.nn.cases import rng, weights_of
+from tests.nn.cases import allocated, rng, row_room, weights_of
 
 FLAT: list[Any] = [
     "tanh",
@@ -119,7 +117,7 @@ def test_rows_of_a_sparse_table_are_appended_once() -> None:
     for recompute in (True, False):
         table = {"embedding": {"rows": 5, "width": 4, "sparse": True}}
         computer = leaf([{"repeat": [1, [table, {"gru": 4}, {"dropout": 0.1}]]}, {"dense": 3}], (9,), recompute)
-        (x, y), appended = rows_of(computer, 20), room(200, 4)
+        (x, y), appended = rows_of(computer, 20), row_room(200, 4)
         out = np.empty(computer.network.arena.gradient_size, np.float32)
         computer.gradient(weights_of(computer.network), x, y, None, 0, 0, out, rows=(appended,))
         told.append((out.tobytes(), *(values.tobytes() for values in appended.since())))
@@ -160,24 +158,9 @@ WIDE: list[Any] = [{"repeat": [4, [{"dense": 128}, "gelu", "batch_norm", {"dense
 
 def test_a_steady_leaf_allocates_no_more_than_where_values_are_kept() -> None:
     """Each array of values has 128 kB here."""
-    again, kept = (allocated(leaf(WIDE, (128,), recompute)) for recompute in (True, False))
+    leaves = [leaf(WIDE, (128,), recompute) for recompute in (True, False)]
+    again, kept = (allocated(computer, *rows_of(computer, 256)) for computer in leaves)
     assert again < kept + 2**13 < 2**17
-
-
-def allocated(computer: LeafComputer) -> int:
-    """Bytes at most beside what there was before, in the third leaf."""
-    (x, y), flat = rows_of(computer, 256), weights_of(computer.network)
-    out = np.empty(flat.size, np.float32)
-    tracemalloc.start()
-    try:
-        for step in range(3):
-            tracemalloc.reset_peak()
-            before, _ = tracemalloc.get_traced_memory()
-            computer.gradient(flat, x, y, None, step, 0, out)
-            _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    return peak - before
 
 
 @pytest.mark.parametrize("kind", ["sequence", "repeat", "residual", "parallel"])

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from distprop.errors import ConfigError
 from distprop.nn.layers import build_layer
 from distprop.nn.network import Network, Pass, build_network
-from distprop.nn.rows import room, square_of_rows
+from distprop.nn.rows import square_of_rows
 from distprop.nn.workspace import Workspace
-from tests.nn.cases import rng
+from tests.nn.cases import rng, row_room
 
 
 def network_of(places: int, padding: int | None, sparse: bool = True) -> Network:
@@ -34,7 +34,7 @@ def passed(network: Network, ids: list[int], size: int, rows=None) -> np.ndarray
 @given(ids=st.lists(st.integers(0, 4), min_size=2, max_size=40), padding=st.sampled_from([None, 0, 2]))
 def test_it_is_the_dense_gradient_without_rows_of_zeros(ids, padding):
     network, dense = network_of(len(ids), padding), network_of(len(ids), padding, sparse=False)
-    rooms = [room(2 * len(ids), 2) for _ in network.tables]
+    rooms = [row_room(2 * len(ids), 2) for _ in network.tables]
     for _ in range(2):  # another leaf's rows stand behind those of the first
         small = passed(network, ids, network.arena.gradient_size, rooms)
     whole = dense.arena.views(passed(dense, ids, dense.arena.size))
@@ -58,7 +58,7 @@ def test_where_a_gradient_has_room_for_whole_tables_it_has_them():
 
 
 def test_squares_of_rows_are_those_of_all_their_values():
-    rows = room(3, 2)
+    rows = row_room(3, 2)
     rows.append(np.array([4, 7]), np.array([[1.0, 2.0], [3.0, 4.0]], np.float32))
     assert square_of_rows([rows.since(), rows.since(1)]) == 30.0 + 25.0
     assert square_of_rows([]) == 0.0

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from distprop.nn.arena import lay_out
 from distprop.nn.rows import Touched
+from distprop.optim.groups import PLAIN
 from distprop.runtime.table import Table, added_up, parts_of
 
 ROWS, WIDTH = 7, 2
+PLAINLY = (PLAIN, PLAIN)
 touched = st.lists(st.sets(st.integers(0, ROWS - 1)), max_size=8)
 
 
@@ -48,14 +50,14 @@ def test_sums_and_their_squares_are_the_same_in_any_parts(lists: list[list[int]]
             expected[key] = expected[key] + row if key in expected else row
     found, squares = {}, []
     for chosen in np.array_split(np.arange(len(arena.blocks)), cuts):
-        for part in parts_of(arena, range(int(chosen[0]), int(chosen[-1]) + 1)):
+        for part in parts_of(arena, range(int(chosen[0]), int(chosen[-1]) + 1), PLAINLY):
             ids, rows = added_up(shares, part)
             assert list(ids) == sorted(ids)
             found |= {part.first + int(key): row for key, row in zip(ids, rows, strict=True)}
             squares += part.by_block(ids, rows).tolist()
     assert found.keys() == expected.keys()
     assert all(np.allclose(found[key], expected[key], atol=1e-6) for key in found)
-    (whole,) = parts_of(arena, range(len(arena.blocks)))
+    (whole,) = parts_of(arena, range(len(arena.blocks)), PLAINLY)
     ids, rows = added_up(shares, whole)
     assert all(np.array_equal(found[int(key)], row) for key, row in zip(ids, rows, strict=True))
     assert squares == whole.by_block(ids, rows).tolist()
