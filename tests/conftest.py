@@ -4,6 +4,7 @@ They keep out of the user's folders, too, and hear nothing of the user's address
 """
 
 import fcntl
+import gc
 import os
 import re
 import warnings
@@ -49,6 +50,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _is(item, "ray") != bool(ON_RAY.search(item.nodeid)):
             raise pytest.UsageError(f"{item.nodeid} is marked `ray`, or its name says so, but not both: see ON_RAY")
     items.sort(key=_turn)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: a full collection of garbage need not look at it every time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _turn(item: pytest.Item) -> int:

@@ -62,6 +62,7 @@ def test_an_application_chooses_its_model_by_validation_and_tests_once(path):
 
 
 @each_config
+@pytest.mark.scenario
 @pytest.mark.usefixtures("data")
 def test_an_application_is_shown(path):
     result = CliRunner().invoke(main, ["show", str(path)])
@@ -70,6 +71,7 @@ def test_an_application_is_shown(path):
 
 
 @each_config
+@pytest.mark.scenario
 @pytest.mark.usefixtures("data")
 def test_an_application_trains_a_few_steps(path, tmp_path):
     result = dp.train(path, inline=True, overrides=FEW | {"checkpoint.dir": str(tmp_path)})

@@ -110,18 +110,18 @@ def changed(column, row, value):
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (rows(20).drop_columns(["x"]), "no column 'x'"),
-        (rows(20).drop_columns(["kind"]), "no column 'kind'"),
-        (rows(20).set_column(0, "x", pa.array(["text"] * 20)), "column 'x' of bad.parquet is string"),
-        (changed("kind", 7, "d"), "a label that is no class of the model in row 7 of row group 0 of"),
-        (changed("x", 5, float("nan")), "a value that is not finite in row 5 of row group 0 of"),
-        (changed("x", 5, None), "column 'x' has a null in row 5"),
+        (lambda: rows(20).drop_columns(["x"]), "no column 'x'"),
+        (lambda: rows(20).drop_columns(["kind"]), "no column 'kind'"),
+        (lambda: rows(20).set_column(0, "x", pa.array(["text"] * 20)), "column 'x' of bad.parquet is string"),
+        (lambda: changed("kind", 7, "d"), "a label that is no class of the model in row 7 of row group 0 of"),
+        (lambda: changed("x", 5, float("nan")), "a value that is not finite in row 5 of row group 0 of"),
+        (lambda: changed("x", 5, None), "column 'x' has a null in row 5"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_evaluate_names_what_is_wrong_with_the_data(run, save, table, said):
     save("kind")
-    pq.write_table(table, "bad.parquet")
+    pq.write_table(table(), "bad.parquet")
     done = run("evaluate", "model", "bad.parquet")
     assert done.exit_code == 2
     assert said in done.stderr

@@ -14,7 +14,8 @@ from tests.runtime.small import NORMALIZED, OPTIMIZERS, Fate, Ran, chance_of, ru
 
 seeds = st.integers(0, 2**32)
 hosts = st.integers(1, 3)
-optimizers = pytest.mark.parametrize("name", [*sorted(OPTIMIZERS), "batch norm", "micro-batches"])
+jobs = pytest.mark.parametrize("name", ["sgd", "adamw", "groups", "accumulated", "batch norm", "micro-batches"])
+"""One for every way in which a step is made. All entries of the registries are in test_every_entry."""
 
 
 def job_of(name: str, rows: str, room: Path) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def alone(name: str, rows: str, room: Path) -> Ran:
     return run(job_of(name, rows, room))
 
 
-@optimizers
+@jobs
 @given(seed=seeds, servers=hosts, kills=st.integers(0, 3), large=st.booleans())
 @settings(max_examples=4, deadline=None)
 def test_any_hosts_arrivals_losses_and_crashes_give_the_same_bits(
@@ -48,7 +49,7 @@ def test_any_hosts_arrivals_losses_and_crashes_give_the_same_bits(
     assert ran.numbers == alone(name, rows, room).numbers
 
 
-@optimizers
+@jobs
 @given(seed=seeds, at=st.integers(1, 7), servers=hosts)
 @settings(max_examples=2, deadline=None)
 def test_stopping_anywhere_and_going_on_elsewhere_gives_the_same_bits(

@@ -108,6 +108,7 @@ def test_a_registered_model_loads_by_version_and_alias(done, uri, client):
         assert load_model(address, uri).digest == images().digest
 
 
+@pytest.mark.scenario
 def test_the_model_predicts_as_pyfunc_in_a_process_without_ray_and_without_pickle(done, uri, tmp_path):
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     code = (

@@ -75,6 +75,7 @@ def test_a_child_gives_the_bits_and_tells_the_events_of_training_here(rows: str,
     assert [type(event) for event in told] == [type(event) for event in expected.told]
 
 
+@pytest.mark.scenario
 def test_a_script_under_another_kernel_gives_the_same_bits(rows: str, here: Path) -> None:
     out, err = caller(small_job(rows, here), here).communicate(timeout=60)
     assert out, err
@@ -118,6 +119,7 @@ def test_a_signal_to_the_parent_saves_and_ends_the_child(rows: str, here: Path) 
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.scenario
 def test_a_child_does_not_outlive_its_parent_and_saves(rows: str, here: Path) -> None:
     job = small_job(rows, here / "kept", train=LONG, checkpoint__every=None)
     parent = caller(job, here)
