@@ -21,11 +21,15 @@ class Folder:
         """The folder `name` in this one."""
         return Folder(f"{self.path.rstrip('/')}/{name}")
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file under another name, then give it its own. Raises OSError where there is no room or no access."""
+    def write(self, name: str, *content: bytes | memoryview) -> None:
+        """Write a file, one piece behind the other, under another name; then give it its own.
+
+        Raises OSError where there is no room or no access.
+        """
         self._fs.create_dir(self._root, recursive=True)
         with self._fs.open_output_stream(f"{self._root}/.{name}.part", compression=None) as out:
-            out.write(content)
+            for piece in content:
+                out.write(piece)
         self._fs.move(f"{self._root}/.{name}.part", f"{self._root}/{name}")
 
     def read(self, name: str) -> bytes | None:

@@ -1,10 +1,15 @@
 """Checkpoints are whole or not at all; a store that is full costs a checkpoint, never the training."""
 
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load
 
 from distprop import checkpoint, events
 from distprop.checkpoint import Piece, newest, open_checkpoint, prune, seal, write_piece
@@ -37,6 +42,31 @@ def test_whoever_wrote_it_any_span_can_be_read(tmp_path: Path, servers: int) -> 
     found = open_checkpoint(saved(tmp_path, servers=servers))
     np.testing.assert_array_equal(found.weights(), np.arange(100, dtype=np.float32))
     np.testing.assert_array_equal(found.state(slice(13, 77))["m"], -np.arange(13, 77, dtype=np.float32))
+
+
+@given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=4))
+def test_a_part_is_what_safetensors_reads(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
+    folder, chance = tmp_path_factory.mktemp("part"), np.random.default_rng(len(sizes))
+    first, *rest = (chance.normal(size=size).astype(np.float32) for size in sizes)
+    state = {f"state of {number}": values for number, values in enumerate(rest)}
+    part = write_piece(str(folder), 3, Piece(2, 40, first, state, []))
+    content = (folder / "0000000003" / part.file).read_bytes()
+    assert part.sha256 == hashlib.sha256(content).hexdigest()
+    loaded = load(content)
+    assert loaded.keys() == {"weights", *state}
+    for name, values in {"weights": first, **state}.items():
+        np.testing.assert_array_equal(loaded[name], values, strict=True)
+
+
+def test_writing_a_part_copies_no_vector(tmp_path: Path) -> None:
+    values = np.ones(2**18, np.float32)
+    tracemalloc.start()
+    try:
+        write_piece(str(tmp_path), 3, Piece(0, 0, values, {"m": values}, []))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < values.nbytes / 2
 
 
 def test_a_manifest_survives_being_written(tmp_path: Path) -> None:
@@ -90,11 +120,11 @@ class FullDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, what: str, versions: set[int]) -> None:
         write = Folder.write
 
-        def full(self: Folder, name: str, content: bytes) -> None:
+        def full(self: Folder, name: str, *content: bytes | memoryview) -> None:
             if name.startswith(what) and int(Path(self.path).name) in versions:
-                write(self, f"{name}.torn", content[:10])
+                write(self, f"{name}.torn", content[0][:10])
                 raise OSError(28, "No space left on device")
-            write(self, name, content)
+            write(self, name, *content)
 
         monkeypatch.setattr(Folder, "write", full)
 
