@@ -97,14 +97,14 @@ def _spools_of(run: str) -> list[Path]:
 def ui(uri: str | None) -> None:
     """Show the runs in a browser, on MLflow's own pages; Ctrl-C ends it."""
     from distprop.tracking.address import resolve_uri
-    from distprop.tracking.ui import command
+    from distprop.tracking.ui import SETTINGS, command
 
     words = command(resolve_uri(uri).uri)
     if len(words) == 1:
         click.echo(f"the runs are at {words[0]}")
         return
     try:
-        code = subprocess.call(words)  # noqa: S603 - our own command, no shell
+        code = subprocess.call(words, env={**SETTINGS, **os.environ})  # noqa: S603 - our own command, no shell
     except KeyboardInterrupt:
         code = 0
     click.get_current_context().exit(code)

@@ -22,6 +22,7 @@ from distprop.data.targets import Targets
 from distprop.errors import DataError
 from distprop.model import Model
 from distprop.nn.leaf import LeafComputer
+from distprop.nn.loss import per_cent
 from distprop.nn.losses import build_loss
 from distprop.nn.metrics import at_threshold, build_metrics
 from distprop.suggest import suggest_name
@@ -99,8 +100,9 @@ def _refuse(wrong: Any, rows: Rows, source: Source, what: str) -> None:
 def predict_to(model: Model, where: str, out: Path, keep: Sequence[str] = (), proba: bool = False) -> int:
     """Write a Parquet file with the column `prediction` in the data's order; return its rows.
 
-    keep: columns of the data to copy. proba: also a column for the probability of each class. The file appears
-    whole or not at all. Raises DataError.
+    Of a model of several quantiles it is a column for each: `prediction_10`, `prediction_50`, `prediction_90`, by
+    their per cent. keep: columns of the data to copy. proba: also a column for the probability of each class. The
+    file appears whole or not at all. Raises DataError.
     """
     source = open_source(expand(where))
     columns = _fitting(source, model.fitted_features.columns)
@@ -125,6 +127,9 @@ def _predicted(model: Model, table: pa.Table, keep: Sequence[str], proba: bool) 
     labels = np.asarray(model.predict(table))
     if labels.ndim == 1:
         made = made.append_column("prediction", pa.array(labels))
+    elif model.quantiles:
+        for place, quantile in enumerate(model.quantiles):
+            made = made.append_column(f"prediction_{per_cent(quantile)}", pa.array(labels[:, place]))
     else:
         made = made.append_column(*fixed_list("prediction", labels))
     if proba:

@@ -85,6 +85,11 @@ class Model:
             raise AttributeError(f"a model trained with {self._loss.name} predicts values and has no classes_")
         return np.asarray(Targets.from_json(self.targets).classes)
 
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """What the columns of `predict` are quantiles of the target at; empty, where they are something else."""
+        return self._loss.quantiles
+
     def predict(self, x: Any) -> NDArray[Any]:
         """Labels (N,), or values (N,) or (N, outputs) in a regression.
 

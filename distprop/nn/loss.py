@@ -71,6 +71,11 @@ def weigh_rows(dout: Array, weights: Array | None) -> None:
         np.multiply(rows, weights.astype(dout.dtype, copy=False)[:, None], out=rows)
 
 
+def per_cent(quantile: float) -> str:
+    """A quantile within a name: "10" of 0.1, "2_5" of 0.025."""
+    return f"{100.0 * quantile:g}".replace(".", "_")
+
+
 def same_count(count: int) -> int:
     """One output for each class or value."""
     return count

@@ -7,7 +7,7 @@ import numpy as np
 
 from distprop.errors import ConfigError
 from distprop.nn.arrays import Array
-from distprop.nn.loss import matrix, weighted_sum
+from distprop.nn.loss import matrix, per_cent, weighted_sum
 from distprop.nn.metric import VALUES, Metric, Sums, mean_of, one_sum
 from distprop.nn.settings import require_number
 
@@ -79,5 +79,5 @@ def pinball(quantiles: Sequence[float] | float | None = None, outputs_at: tuple[
         e = -errors(outputs if places is None else matrix(outputs)[:, places], targets)
         return np.array([weighted_sum(np.maximum(q * e, (q - 1.0) * e).mean(axis=1), weights)])
 
-    name = f"pinball_{100.0 * asked[0]:g}".replace(".", "_") if given is not None and len(asked) == 1 else "pinball"
+    name = f"pinball_{per_cent(asked[0])}" if given is not None and len(asked) == 1 else "pinball"
     return Metric(name, VALUES, one_sum, sums, mean_of)

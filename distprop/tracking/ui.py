@@ -1,8 +1,11 @@
 """How to look at the runs: MLflow's own pages."""
 
 import sys
+from collections.abc import Mapping
 
 PORT = 5000
+SETTINGS: Mapping[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""What the server is told, unless the user tells it otherwise: its eight processes for jobs of its own have no job."""
 
 
 def command(uri: str, port: int = PORT) -> list[str]:

@@ -120,10 +120,20 @@ def test_ui_of_a_server_says_where_it_is(run):
 
 def test_ui_of_a_file_serves_it_and_ends_with_its_code(run, monkeypatch):
     called = []
-    monkeypatch.setattr(subprocess, "call", lambda words: called.append(words) or 3)
+    monkeypatch.setattr(subprocess, "call", lambda words, env: called.append((words, env)) or 3)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x.db")
     assert run("ui").exit_code == 3
-    assert "sqlite:///x.db" in called[0]
+    words, env = called[0]
+    assert "sqlite:///x.db" in words
+    assert env == {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def test_what_the_user_tells_the_ui_holds(run, monkeypatch):
+    called = []
+    monkeypatch.setattr(subprocess, "call", lambda *_, env: called.append(env) or 0)
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "true")
+    assert run("ui", "--uri", "sqlite:///x.db").exit_code == 0
+    assert called[0]["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "true"
 
 
 def test_list_prints_the_newest_metrics_of_each_run(run, monkeypatch):

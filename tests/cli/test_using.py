@@ -42,14 +42,14 @@ def data(tmp_path, monkeypatch):
 def save(data):
     """A function: saves a model of untrained weights for a target, and returns it as it loads."""
 
-    def make(target):
+    def make(target, loss=None, outputs=1):
         task = {"kind": "classification", "yes": "binary", "value": "regression"}[target]
         dataset = prepare({"train": data, "features": ["x", "z"], "target": target, "shards": 1}, seed=0, task=task)
-        layers = [{"dense": 4}, "tanh", {"dense": 3 if target == "kind" else 1}]
+        layers = [{"dense": 4}, "tanh", {"dense": 3 if target == "kind" else outputs}]
         network = build_network(layers, dataset.input_shape)
         flat = np.empty(network.arena.size, np.float32)
         network.init(1, flat)
-        made = (dataset.features.to_json(), dataset.targets.to_json(), WAYS[target])
+        made = (dataset.features.to_json(), dataset.targets.to_json(), loss or WAYS[target])
         Model(layers, dataset.input_shape, flat, *made).save("model")
         return load_model("model")
 
@@ -90,6 +90,16 @@ def test_predict_writes_labels_probabilities_and_kept_columns_in_order(run, data
     assert out["value"].equals(table["value"])
     assert out["prediction"].to_pylist() == model.predict(table).tolist()
     np.testing.assert_allclose(out["probability_b"].to_numpy(), model.predict_proba(table)[:, 1], rtol=1e-5)
+
+
+def test_predict_writes_a_column_for_each_quantile(run, data, save):
+    model = save("value", {"pinball": {"quantiles": [0.025, 0.5]}}, outputs=2)
+    assert model.quantiles == (0.025, 0.5)
+    assert run("predict", "model", data, "--out", "out.parquet").exit_code == 0
+    out = pq.read_table("out.parquet")
+    assert out.column_names == ["prediction_2_5", "prediction_50"]
+    written = np.stack([out[name] for name in out.column_names], axis=1)
+    np.testing.assert_array_equal(written, model.predict(pq.read_table(data)))
 
 
 def test_predict_needs_no_target(run, data, save, tmp_path):

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distprop.errors import AddressError, DistpropError, UserError
+from distprop.runtime.ray.greeting import require_ray, unreachable
 from distprop.runtime.ray.sieve import restore_stdout, sift_stdout
 
 QUIET: Mapping[str, str] = {  # set over nothing that the user has set
@@ -112,12 +112,12 @@ def _init(address: str | None, cpus: int) -> None:
     if address is None:
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
     else:
-        _require_answer(address)
+        require_ray(address)
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
             refused = "AuthenticationError" in f"{error!r} {error.__cause__}"
-            raise _not_let_in(address) if refused else _unreachable(address, str(error)) from error
+            raise _not_let_in(address) if refused else unreachable(address, str(error)) from error
 
 
 def _call(function: Callable[[Any], Any], item: Any) -> Any:
@@ -132,17 +132,6 @@ def own_error(error: Any) -> Exception:
         return cause
     lines = [line for line in str(error).splitlines() if line.strip()]
     return DistpropError("a process of the job failed", lines[-1] if lines else "", "see the logs of Ray")
-
-
-def _require_answer(address: str) -> None:
-    """Ray tries an address for a minute; a plain connection tells in a moment whether anybody is there."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=3.0).close()
-    except OSError as error:
-        raise _unreachable(address, str(error)) from error
 
 
 @contextmanager
@@ -161,12 +150,4 @@ def _not_let_in(address: str) -> AddressError:
         f"the Ray cluster at {address} does not let us in",
         "it asks for a token, and this process has another one or none",
         "set RAY_AUTH_MODE=token, and the cluster's token in RAY_AUTH_TOKEN or ~/.ray/auth_token",
-    )
-
-
-def _unreachable(address: str, why: str) -> AddressError:
-    return AddressError(
-        f"no Ray cluster answers at {address}",
-        " ".join(why.split())[:300],
-        "start one (`ray start --head`), correct --address, or leave it out to train on this machine",
     )
