@@ -13,7 +13,7 @@ from distprop.nn.init import Draw, InitSpec, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.settings import require_whole
 from distprop.nn.sums import as_matrix, sum_rows
-from distprop.nn.window import Settings, Window, as_images, image_shape, pair, plain, require_padding
+from distprop.nn.window import Axis, Settings, Window, as_images, image_shape, pair, plain, require_padding
 
 NARROW = 4  # with so few channels, patches are gathered place by place instead of channel by channel
 
@@ -142,22 +142,30 @@ class _Product:
             np.matmul(own.T, d[:, columns], out=w[:, columns])
 
     def input(self, x: Array, dy: Array, weights: Array, ctx: Context) -> Array:
-        """The gradient of x: what each tap of the window had its share in, added up tap by tap."""
-        window, (rows, depth) = self.window, (len(x), x.shape[3] // self.groups)
-        d, w = as_matrix(dy), as_matrix(weights)
-        dx = ctx.passing("dx", x.shape)
-        padded = ctx.shared("padded", window.padded_shape(x)) if window.pads else dx
-        padded.fill(0)
-        share = ctx.shared("patches", (len(d), x.shape[3]))
-        for number, tap in enumerate(window.taps):
-            for group, columns in enumerate(self.columns):
-                own = w[number * depth : (number + 1) * depth, columns]
-                np.matmul(d[:, columns], own.T, out=share[:, group * depth : (group + 1) * depth])
-            under = window.tap(padded, tap)
-            np.add(under, share.reshape(rows, *window.output, x.shape[3]), out=under)
-        if window.pads:
-            dx[...] = window.interior(padded)
-        return dx
+        """The gradient of x: the shares of the window's rows, each a product, added up; then those of a row's taps."""
+        down, across, (rows, height, _, channels) = self.window.down, self.window.across, x.shape
+        d, w, width = as_matrix(dy), as_matrix(weights), across.kernel * channels
+        lines = ctx.shared("lines", (rows, height, across.out, width))  # a row's taps lie side by side
+        share = ctx.shared("patches", (rows, down.out, across.out, width))
+        if down.centre is None:
+            lines.fill(0)
+        else:
+            self._row_of_input(down.centre, d, w, as_matrix(lines))
+        for row, places, values in down.others:
+            self._row_of_input(row, d, w, as_matrix(share))
+            under = lines[:, values]
+            np.add(under, share[:, places], out=under)
+        return _add_taps(across, lines.reshape(*lines.shape[:3], across.kernel, channels), ctx.passing("dx", x.shape))
+
+    def _row_of_input(self, row: int, d: Array, w: Array, out: Array) -> None:
+        """Write the share of a row of the window, its taps one behind the other: out (M, taps of a row x C)."""
+        taps, depth = self.window.across.kernel, len(w) // len(self.window.taps)
+        at_once = taps if self.groups == 1 else 1
+        starts = range(row * taps * depth, (row + 1) * taps * depth, at_once * depth)
+        products = [(start, columns) for start in starts for columns in self.columns]
+        for number, (start, columns) in enumerate(products):
+            own, at = w[start : start + at_once * depth, columns], number * at_once * depth
+            np.matmul(d[:, columns], own.T, out=out[:, at : at + at_once * depth])
 
     def _patches(self, x: Array, ctx: Context) -> Array:
         """The matrix (M, groups K) of what lies under the window at each place, in memory shared by all layers."""
@@ -179,6 +187,18 @@ class _Product:
                 under = window.tap(padded, (i, j))
                 patches[:, :, :, :, i, j] = under.reshape(patches.shape[:4] + patches.shape[6:])
         return patches.reshape(size)
+
+
+def _add_taps(across: Axis, shares: Array, dx: Array) -> Array:
+    """Write into dx (N, H, W, C) the sum of what each tap of a row had its share in: shares (N, H, W', taps, C)."""
+    if across.centre is None:
+        dx.fill(0)
+    else:
+        np.copyto(dx, shares[:, :, :, across.centre])
+    for tap, places, values in across.others:
+        under = dx[:, :, values]
+        np.add(under, shares[:, :, places, tap], out=under)
+    return dx
 
 
 def _gather_runs(window: Window, padded: Array, patches: Array) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from distprop.errors import ShapeError
 from distprop.nn.activity import Activity, Watch
 from distprop.nn.arena import Block
+from distprop.nn.arithmetic import computing
 from distprop.nn.arrays import Array
 from distprop.nn.counts import Counts, Table
 from distprop.nn.layer import Place
@@ -86,7 +87,7 @@ class LeafComputer:
         """
         pieces, known = micro_batches(len(x), self.micro_batch), list(map(len, rows))
         total, tail = Total(out, self.workspace), np.empty(self.tail_width)
-        with np.errstate(all="ignore"):  # a loss that is not finite is seen in the tail
+        with computing():
             for piece, cut in enumerate(pieces):
                 place, told = Place(self.seed, step, shard, piece), progress if cut is pieces[-1] else None
                 into, written = total.begin(piece, told.written if told else None)
@@ -113,7 +114,7 @@ class LeafComputer:
         tail = np.zeros(self.evaluation_width)
         activity = self.layout.activity
         watch = Watch(activity, tail[self.layout.counts_stop :]) if activity else None
-        with np.errstate(all="ignore"):
+        with computing():
             outputs, _ = self.network.forward(flat, x, Pass(self.workspace, watch=watch))
             self._loss_into(tail, outputs, y, weights)
         if rows is not None and self.layout.row_width:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distprop import philox
+from distprop.nn.arithmetic import computing
 from distprop.nn.arrays import Array
 from distprop.nn.layer import Part, Place
 from distprop.nn.leaf import LeafComputer, Progress
@@ -66,7 +67,7 @@ class Together:
         x, tree = self._stack([leaf.x for leaf in listed]), _place(leaves, computer.seed, step, 0)[0]
         stack = Stack(tree)
         run = Pass(computer.workspace, training=True, stack=stack, written=progress.written if progress else None)
-        with np.errstate(all="ignore"):  # a loss that is not finite is seen in the tail
+        with computing():
             outputs, backward = computer.network.forward(flat, x, run)
             dout = computer.workspace.buffer(("dout",), outputs.shape, outputs.dtype)
             tails = [
@@ -122,7 +123,7 @@ class _Trial:
         return outputs
 
     def _pass(self, flat: Array, rows: slice, run: Pass, out: Array) -> bytes:
-        with np.errstate(all="ignore"):
+        with computing():
             y, backward = self.network.forward(flat, self.x[rows], run)
             outputs = y.tobytes()
             backward(self.dy[rows].copy(), out)

@@ -1,7 +1,7 @@
 """Windows that slide over images: where they lie, and the padding that they need."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,6 +40,21 @@ class Axis(NamedTuple):
         """Which padded values lie under this tap of the window, place by place."""
         start = tap * self.dilation
         return slice(start, start + (self.out - 1) * self.stride + 1, self.stride)
+
+    @property
+    def centre(self) -> int | None:
+        """The tap that lies on every value once, place by place; None where no tap does."""
+        tap, rest = divmod(self.before, self.dilation)
+        return tap if self.stride == 1 and self.out == self.length and not rest and tap < self.kernel else None
+
+    @property
+    def others(self) -> Iterator[tuple[int, slice, slice]]:
+        """The other taps: each with the places where it lies on a value, and these values, without padding."""
+        for tap in range(self.kernel):
+            first, end = self.inside(tap)
+            if tap != self.centre and first < end:
+                start = first * self.stride + tap * self.dilation - self.before
+                yield tap, slice(first, end), slice(start, start + (end - first - 1) * self.stride + 1, self.stride)
 
     def inside(self, tap: int) -> tuple[int, int]:
         """The first place whose value under this tap is no padding, and one past the last."""
