@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from distprop.errors import ConfigError, ShapeError
 from distprop.nn.arrays import Array, Params, Shape
@@ -204,11 +203,12 @@ def _add_taps(across: Axis, shares: Array, dx: Array) -> Array:
 def _gather_runs(window: Window, padded: Array, patches: Array) -> None:
     """What lies side by side under the window is copied as one run: NumPy joins the last two axes."""
     shape = (*patches.shape[:3], *patches.shape[5:])
-    down, across = window.down, padded.strides[2]
+    down, padded = window.down, np.ascontiguousarray(padded)
+    across = padded.strides[2]
     steps = padded.strides[0], padded.strides[1] * down.stride, across * window.across.stride, across, padded.strides[3]
     for i in range(down.kernel):
-        top = padded[:, i * down.dilation :]
-        patches[:, :, :, 0, i] = as_strided(top, shape, steps, writeable=False)
+        below = i * down.dilation * padded.strides[1]
+        patches[:, :, :, 0, i] = np.ndarray(shape, padded.dtype, padded, below, steps)
 
 
 def _start(init: InitSpec | None) -> Callable[[Params, Mapping[str, Draw]], None]:
