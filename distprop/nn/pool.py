@@ -74,17 +74,19 @@ def _pool(kind: str, settings: Mapping[str, Any], flat: bool, pool: Pool) -> Lay
 
 def _largest(window: Window, x: Array, y: Array, ctx: Context) -> Share:
     padded = window.pad(x, ctx, -math.inf)
-    under = [window.tap(padded, tap) for tap in window.taps]
-    beats = ctx.buffer("beats", (len(under), *y.shape), np.bool_)  # this tap is larger than all before it
-    np.copyto(y, under[0])
-    for number in range(1, len(under)):
+    first, *others = window.taps
+    beats = ctx.buffer("beats", (1 + len(others), *y.shape), np.bool_)  # this tap is larger than all before it
+    under = ctx.shared("share", y.shape)  # copied, and then compared, it takes less time than compared where it lies
+    np.copyto(y, window.tap(padded, first))
+    for number, tap in enumerate(others, start=1):
+        np.copyto(under, window.tap(padded, tap))
         if ctx.training:
-            np.greater(under[number], y, out=beats[number])
-        np.maximum(y, under[number], out=y)
+            np.greater(under, y, out=beats[number])
+        np.maximum(y, under, out=y)
 
     def share(number: int, dy: Array, out: Array) -> None:
         open_ = ctx.shared("open", y.shape, np.bool_)  # no later tap was the largest
-        if number == len(under) - 1:
+        if number == len(others):
             open_.fill(True)
         if number == 0:
             np.multiply(dy, open_, out=out)
@@ -119,16 +121,16 @@ def _parts(window: Window) -> Array:
 
 def _scatter(window: Window, dy: Array, dx: Array, share: Share, ctx: Context) -> None:
     """Write dx: each tap's share of dy where the tap was, added up where windows overlap."""
-    taps = list(enumerate(window.taps))[::-1]
+    taps, part = list(enumerate(window.taps))[::-1], ctx.shared("share", dy.shape)
     if window.tiles:
         dx[:, window.down.covered :] = 0
         dx[:, :, window.across.covered :] = 0
         for number, tap in taps:
-            share(number, dy, window.tap(dx, tap))
+            share(number, dy, part)
+            np.copyto(window.tap(dx, tap), part)
         return
     padded = ctx.shared("padded", window.padded_shape(dx))
     padded.fill(0)
-    part = ctx.shared("share", dy.shape)
     for number, tap in taps:
         share(number, dy, part)
         under = window.tap(padded, tap)

@@ -83,6 +83,29 @@ def test_conv2d_is_its_sum(height, width, groups, depth, window):
     np.testing.assert_allclose(y, expected, rtol=1e-11, atol=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    groups=st.integers(1, 3),
+    depth=st.integers(1, 5),
+    window=st.tuples(PAIRS, PAIRS, PAIRS, PADDINGS),
+)
+def test_the_way_back_is_the_adjoint_of_conv2d(height, width, groups, depth, window):
+    """A convolution is linear in x and in W: <dy, conv(x, W)> is <dx, x>, and <dW, W>."""
+    kernel, stride, dilation, padding = window
+    settings_ = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding, "groups": groups}
+    spec, shape = {"conv2d": {"channels": 2 * groups, **settings_, "bias": False}}, (height, width, depth * groups)
+    _, parameters = fitting(spec, shape)
+    p = {"W": rng(1).normal(size=parameters["W"])}
+    x, g = rng(2).normal(size=(2, *shape)), {"W": np.full(parameters["W"], np.nan)}
+    y, backward = build_layer(spec).forward(p, x, Context(Workspace(), 0, np.dtype(np.float64)))
+    dy = rng(3).normal(size=y.shape)
+    expected = np.vdot(dy, y)
+    np.testing.assert_allclose(np.vdot(backward(dy, g), x), expected, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(np.vdot(g["W"], p["W"]), expected, rtol=1e-11, atol=1e-11)
+
+
 @settings(max_examples=15, deadline=None)
 @given(length=st.integers(1, 9), depth=st.integers(1, 6), sizes=st.tuples(SIZES, SIZES, SIZES), padding=PADDINGS)
 def test_conv1d_is_the_sum_over_one_line(length, depth, sizes, padding):
