@@ -1,8 +1,10 @@
 """The post: everything that a process hears, from its channels and its own threads, in one queue."""
 
 import logging
+import os
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +15,9 @@ from distprop.runtime.wire.channel import Channel
 from distprop.runtime.wire.frames import FrameError, Piece, encode
 
 _log = logging.getLogger("distprop")
+
+BRIEF = 200e-6
+"""Seconds of waiting up to which the next wait is expected to be as brief: to sleep and to be woken costs more."""
 
 
 class Mail(NamedTuple):
@@ -30,6 +35,7 @@ class Post:
         self._peers: dict[int, Address] = {}  # by descriptor
         self._writing: set[Address] = set()  # to whom something waits to be sent
         self._epoll = select.epoll()
+        self._brief = False  # whether the last wait was
         self.refused = 0  # frames
         self._inner: deque[Mail] = deque()
         self._encoded_last: tuple[Any, Sequence[Piece]] | None = None
@@ -92,7 +98,7 @@ class Post:
     def poll(self, timeout: float) -> list[Mail]:
         """What has been heard, after at most `timeout` seconds."""
         heard: list[Mail] = []
-        for descriptor, events in self._epoll.poll(0 if self._inner else timeout):
+        for descriptor, events in self._epoll.poll(0) if self._inner else self._wait(timeout):
             peer = self._peers.get(descriptor)
             if peer is None:
                 self._hush()
@@ -101,6 +107,17 @@ class Post:
         while self._inner:
             heard.append(self._inner.popleft())
         return heard
+
+    def _wait(self, timeout: float) -> list[tuple[int, int]]:
+        """What is ready, and how. A wait that promises to be brief is not slept through."""
+        start = time.monotonic()
+        ready = self._epoll.poll(0)
+        while not ready and self._brief and time.monotonic() - start < BRIEF:
+            os.sched_yield()  # whoever has something to compute goes first
+            ready = self._epoll.poll(0)
+        ready = ready or self._epoll.poll(timeout)
+        self._brief = time.monotonic() - start < BRIEF
+        return ready
 
     def _serve(self, peer: Address, events: int) -> list[Any]:
         channel = self._channels[peer]
