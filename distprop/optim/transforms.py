@@ -128,30 +128,29 @@ def scale_by_momentum(momentum: float, nesterov: bool = False) -> Transform:
 
 
 def scale_by_adam(b1: float, b2: float, eps: float) -> Transform:
-    """Make u <- m' / (sqrt(v') + eps), with m' and v' the bias-corrected running means of u and u^2.
+    """Make u <- m / (sqrt(v) + eps), with m and v the bias-corrected running means of u and u^2.
 
+    Kept are the fading sums g = b1 g + u and s = b2 s + u^2, which take two passes less than running means. With
+    t = step + 1, m is (1 - b1) / (1 - b1^t) g, and v likewise.
     Source: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; eps as there and in PyTorch outside the root.
     """
 
     def apply(run: Run, at: Moment) -> None:
-        u, m, v = run.u, run.new["mean"], run.new["square"]
-        np.multiply(run.old["mean"], b1, out=m)
-        np.multiply(u, 1.0 - b1, out=run.scratch)
-        np.add(m, run.scratch, out=m)
+        u, g, s = run.u, run.new["gradients"], run.new["squares"]
+        np.multiply(run.old["gradients"], b1, out=g)
+        np.add(g, u, out=g)
         np.multiply(u, u, out=u)
-        np.multiply(u, 1.0 - b2, out=u)
-        np.multiply(run.old["square"], b2, out=v)
-        np.add(v, u, out=v)
-        np.sqrt(v, out=u)
+        np.multiply(run.old["squares"], b2, out=s)
+        np.add(s, u, out=s)
+        np.sqrt(s, out=u)
         done = at.step + 1
-        first = 1.0 - b1**done
-        # m / first / (sqrt(v) / root + eps), with the scalars drawn together
-        root = math.sqrt(1.0 - b2**done)
-        np.multiply(u, first / root, out=u)
-        np.add(u, first * eps, out=u)
-        np.divide(m, u, out=u)
+        first, root = (1.0 - b1) / (1.0 - b1**done), math.sqrt((1.0 - b2) / (1.0 - b2**done))
+        # first g / (root sqrt(s) + eps), with the scalars drawn together
+        np.multiply(u, root / first, out=u)
+        np.add(u, eps / first, out=u)
+        np.divide(g, u, out=u)
 
-    return Transform(("mean", "square"), apply)
+    return Transform(("gradients", "squares"), apply)
 
 
 def scale_by_rms(alpha: float, eps: float) -> Transform:

@@ -136,7 +136,7 @@ def test_freezing_keeps_weights_and_state():
     out = np.empty_like(w)
     optimizer.freeze(Run(g, w, old, new, out))
     assert out.tobytes() == new["average"].tobytes() == w.tobytes()
-    assert not new["mean"].any() and not new["square"].any()
+    assert not new["gradients"].any() and not new["squares"].any()
 
 
 def test_the_rate_has_the_factors_of_verdicts_and_groups():
