@@ -23,7 +23,7 @@ from distprop.files import Folder
 
 Vector = NDArray[np.float32]
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights"
 AVERAGE = "average"  # a state vector's name
@@ -178,7 +178,7 @@ def open_checkpoint(path: str) -> Checkpoint:
     try:
         found = json.loads(text)
         if found.pop("format") != FORMAT:
-            raise ValueError(f"it is of another format than {FORMAT}")
+            raise ValueError(f"it is of another format than {FORMAT}: another version of distprop wrote it")
         parts = tuple(Part(**{**part, "blocks": tuple(part["blocks"])}) for part in found.pop("parts"))
         return Checkpoint(path, Manifest(parts=parts, **{**found, "verdicts": tuple(found["verdicts"])}))
     except (ValueError, KeyError, TypeError) as error:

@@ -279,7 +279,7 @@ def test_what_is_not_finite_raises_no_warning():
 def test_plain_sgd_carries_no_state_and_the_others_name_theirs():
     assert optimizer("sgd", {}).state_names == ()
     assert optimizer("sgd", {"momentum": 0.9}).state_names == ("momentum",)
-    assert optimizer("adamw", {}).state_names == ("mean", "square")
+    assert optimizer("adamw", {}).state_names == ("gradients", "squares")
 
 
 def test_the_rate_follows_the_schedule_and_clipping_is_kept():

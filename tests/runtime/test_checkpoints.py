@@ -98,7 +98,7 @@ def test_damage_is_noticed_and_named(tmp_path: Path, damage: str) -> None:
         open_checkpoint(path).weights()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 1, "parts": [{}]}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 99}', '{"format": 2, "parts": [{}]}'])
 def test_a_manifest_that_cannot_be_read_is_a_clear_error(tmp_path: Path, text: str) -> None:
     path = saved(tmp_path)
     Path(path, checkpoint.MANIFEST).write_text(text)
