@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import urllib.request
+from contextlib import suppress
 
 import pytest
 
@@ -17,9 +18,11 @@ pytestmark = [pytest.mark.scenario, pytest.mark.filterwarnings(*MLFLOWS_OWN)]
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens at, and that stays free: it is none of those that are given out by chance."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("all ports are taken")
 
 
 def serve(desk: Desk, port: int) -> Command:
