@@ -25,12 +25,21 @@ LOSS_KINDS: Mapping[str, Callable[..., Loss]] = {
 LOSSES: Mapping[str, Loss] = {name: make() for name, make in LOSS_KINDS.items()}
 """Each loss as it is without settings."""
 
+ELSEWHERE: Mapping[str, str] = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "bce": "binary_cross_entropy",
+    "cross_entropy": "softmax_cross_entropy",
+}
+"""What other libraries call some of them. Here a loss has one name: it is part of the recipe."""
+
 
 def build_loss(spec: str | Mapping[str, Any]) -> Loss:
     """The loss that a config names: "huber", {"huber": 0.5} or {"huber": {"delta": 0.5}}. Raises ConfigError."""
     name, settings = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
     if name not in LOSSES:
-        raise ConfigError(f"unknown loss {name!r}", f"there are: {', '.join(LOSSES)}", suggest_name(name, LOSSES))
+        fix = suggest_name(ELSEWHERE.get(name, name), LOSSES)
+        raise ConfigError(f"unknown loss {name!r}", f"there are: {', '.join(LOSSES)}", fix)
     if settings is None or settings == {}:
         return LOSSES[name]
     known = list(inspect.signature(LOSS_KINDS[name]).parameters)

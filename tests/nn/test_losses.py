@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from distprop.errors import ConfigError, ShapeError
 from distprop.nn.gradient_check import directional_error
 from distprop.nn.leaf import require_outputs
-from distprop.nn.losses import LOSS_KINDS, LOSSES, Loss, build_loss
+from distprop.nn.losses import ELSEWHERE, LOSS_KINDS, LOSSES, Loss, build_loss
 from distprop.nn.network import build_network
 from tests.nn.cases import rng
 
@@ -295,3 +295,9 @@ def test_gaussian_predicts_means_and_needs_two_outputs_a_value():
     assert loss.predicted_width(6) == 3
     assert loss.predicted(outputs).tolist() == loss.activation(outputs).tolist() == [[0, 1, 2], [6, 7, 8]]
     assert LOSSES["mean_squared_error"].predicted_width(6) == 6
+
+
+@pytest.mark.parametrize(("theirs", "ours"), ELSEWHERE.items())
+def test_a_name_from_elsewhere_is_understood_and_refused(theirs, ours):
+    with pytest.raises(ConfigError, match=f"did you mean `{ours}`"):
+        build_loss(theirs)
