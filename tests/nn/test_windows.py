@@ -17,6 +17,13 @@ from tests.nn.cases import rng
 SIZES = st.integers(1, 4)
 PAIRS = st.tuples(SIZES, SIZES).map(list)
 PADDINGS = st.one_of(st.sampled_from(["same", "valid"]), st.integers(0, 2))
+convolutions = given(
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    groups=st.integers(1, 3),
+    depth=st.integers(1, 5),
+    window=st.tuples(PAIRS, PAIRS, PAIRS, PADDINGS),
+)
 
 
 def computed(spec, x, p):
@@ -61,13 +68,7 @@ def fitting(spec, shape):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    height=st.integers(1, 6),
-    width=st.integers(1, 6),
-    groups=st.integers(1, 3),
-    depth=st.integers(1, 5),
-    window=st.tuples(PAIRS, PAIRS, PAIRS, PADDINGS),
-)
+@convolutions
 def test_conv2d_is_its_sum(height, width, groups, depth, window):
     kernel, stride, dilation, padding = window
     settings_ = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding, "groups": groups}
@@ -84,13 +85,7 @@ def test_conv2d_is_its_sum(height, width, groups, depth, window):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    height=st.integers(1, 6),
-    width=st.integers(1, 6),
-    groups=st.integers(1, 3),
-    depth=st.integers(1, 5),
-    window=st.tuples(PAIRS, PAIRS, PAIRS, PADDINGS),
-)
+@convolutions
 def test_the_way_back_is_the_adjoint_of_conv2d(height, width, groups, depth, window):
     """A convolution is linear in x and in W: <dy, conv(x, W)> is <dx, x>, and <dW, W>."""
     kernel, stride, dilation, padding = window

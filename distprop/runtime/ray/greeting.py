@@ -26,10 +26,10 @@ def require_ray(address: str, wait_seconds: float = WAIT_SECONDS) -> None:
         return
     try:
         with socket.create_connection((host, int(port)), timeout=wait_seconds) as connection:
-            answer = bytes((0, 0, 0, SETTINGS)) if _encrypted() else _greet(connection)
+            known = _encrypted() or _greets(connection)
     except OSError as error:
         raise unreachable(address, str(error)) from error
-    if answer[3:4] != bytes((SETTINGS,)):
+    if not known:
         raise unreachable(address, "what listens there is no Ray: it answered with something else")
 
 
@@ -46,10 +46,10 @@ def _encrypted() -> bool:
     return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
 
 
-def _greet(connection: socket.socket) -> bytes:
-    """The header of the first frame that comes back; shorter where the other side hangs up."""
+def _greets(connection: socket.socket) -> bool:
+    """Whether the first frame that comes back has settings. No frame comes where the other side hangs up."""
     connection.sendall(PREFACE + EMPTY_SETTINGS)
     header = b""
     while len(header) < HEADER_BYTES and (more := connection.recv(HEADER_BYTES - len(header))):
         header += more
-    return header
+    return header[3:4] == bytes((SETTINGS,))
