@@ -23,7 +23,8 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "importing": "errors",
     # arrays, vectors, Parquet: they never meet
     "nn": "errors importing philox suggest numpy",
-    "optim": "errors suggest numpy",
+    "loops": "numpy",
+    "optim": "errors loops suggest numpy",
     "data": "errors philox suggest numpy pyarrow sklearn PIL",
     # who does what when: pure state machines
     "protocol": "",
@@ -34,7 +35,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "checkpoint": "digest errors files numpy safetensors",
     "model": "version data digest errors nn numpy safetensors",
     # carries the messages and performs the effects
-    "runtime": "checkpoint data errors events importing nn numerics optim protocol cryptography numpy ray",
+    "runtime": "checkpoint data errors events importing loops nn numerics optim protocol cryptography numpy ray",
     # listens: it never meets what runs
     "tracking": "errors events flavor mlflow matplotlib",
     "flavor": "version data model tracking numpy pandas mlflow",

@@ -1,14 +1,15 @@
 """The optimizer: a chain of transforms with a schedule, and what is done around it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-
+from distprop.loops.playing import play
+from distprop.loops.tape import Register, Tape
 from distprop.optim.groups import PLAIN, Group
 from distprop.optim.schedules import Plateau, Schedule
-from distprop.optim.transforms import ACCUMULATED, AVERAGE, Moment, Run, State, Transform
+from distprop.optim.transforms import ACCUMULATED, AVERAGE, Moment, Names, Run, State, Transform
 from distprop.optim.vectors import RUN, Array
 
 Chain = tuple[Transform, ...]
@@ -20,7 +21,7 @@ Trust = Callable[[float, float], float]
 class Optimizer:
     """Turns a version of weights and state into the next one. Holds no numbers of its own.
 
-    An update has two halves: `prepare`, then `finish`. Where `exchanges`, norms of the whole gradient, or of whole
+    An update has two halves: `preparing`, then `finishing`. Where `exchanges`, norms of the whole gradient, or of whole
     layers, are needed between them: whoever has them scales u by `clip_norm` and puts `trust` into the moment.
 
     before, transforms: the chains of the halves.  clip_norm: the longest gradient, all parameters together.
@@ -67,55 +68,89 @@ class Optimizer:
         gradient) is used up. w_out and new share no memory with the rest. Pure, and elementwise: a vector can be
         updated in slices, in any order and by several threads, with the same bits.
         """
-        with np.errstate(all="ignore"):  # what is not finite is seen in the loss
-            for start in range(0, w.size, RUN):
-                part = slice(start, start + RUN)
-                before, after = ({name: values[part] for name, values in state.items()} for state in (old, new))
-                run = Run(g[part], w[part], before, after, w_out[part])
-                self.prepare(run, at)
-                self.finish(run, at)
+        prepare, finish = self.preparing(at), self.finishing(at)
+        for start in range(0, w.size, RUN):
+            part = slice(start, start + RUN)
+            before, after = ({name: values[part] for name, values in state.items()} for state in (old, new))
+            run = Run(g[part], w[part], before, after, w_out[part])
+            prepare(run)
+            finish(run)
 
-    def prepare(self, run: Run, at: Moment) -> None:
-        """The first half of the update of a run: all that is done before norms are taken of u."""
+    def preparing(self, at: Moment) -> "Pass":
+        """The first half of an update: all that is done before norms are taken of u."""
+        names = self._names
+        tape = Tape((names.u, *names.new.values()))
         for transform in self.before[:1] if at.holds else self.before:
-            transform.apply(run, at)
+            transform.record(tape, names, at)
+        return Pass(tape, self.state_names)
 
-    def finish(self, run: Run, at: Moment) -> None:
-        """The other half: from u to the next weights, in `run.scratch`, and to what is left of the next state."""
+    def finishing(self, at: Moment) -> "Pass":
+        """The other half: from u to the next weights, in `Run.scratch`, and to what is left of the next state."""
+        names, tape = self._names, self._making()
         if at.holds:
-            self._hold(run)
+            self._hold(tape)
         else:
             for transform in self.transforms:
-                transform.apply(run, at)
-            np.subtract(run.w, run.u, out=run.scratch)
-        if self.average is not None:
-            _average(self.average, run, at)
+                transform.record(tape, names, at)
+            tape.subtract(names.w, names.u, out=names.scratch)
+        return self._averaged(tape, at)
 
-    def freeze(self, run: Run) -> None:
+    def freezing(self) -> "Pass":
         """Instead of an update: the same weights again, which are their own average. Other state stays 0."""
-        np.copyto(run.scratch, run.w)
+        names, tape = self._names, self._making()
+        tape.copy(names.w, out=names.scratch)
         if self.average is not None:
-            np.copyto(run.new[AVERAGE], run.w)
+            tape.copy(names.w, out=names.new[AVERAGE])
+        return Pass(tape, self.state_names)
 
-    def follow(self, run: Run, at: Moment, share: float) -> None:
+    def following(self, at: Moment, share: float) -> "Pass":
         """Instead of an update, of running statistics: w <- w + share (u - w), u being the batch's.
 
         Whatever the rate, and also where weights hold. Where weights are averaged, these are, too. Other state stays 0.
         """
-        np.multiply(run.w, 1.0 - share, out=run.scratch)
-        np.multiply(run.u, share, out=run.u)
-        np.add(run.scratch, run.u, out=run.scratch)
-        if self.average is not None:
-            _average(self.average, run, at)
+        names, tape = self._names, self._making()
+        tape.multiply(names.w, 1.0 - share, out=names.scratch)
+        tape.multiply(names.u, share, out=names.u)
+        tape.add(names.scratch, names.u, out=names.scratch)
+        return self._averaged(tape, at)
 
-    def _hold(self, run: Run) -> None:
-        np.copyto(run.scratch, run.w)
-        for name, values in run.old.items():
+    @cached_property
+    def _names(self) -> Names:
+        """The registers of u, of w and of the next weights, then of each state the old and the new."""
+        old = {name: Register(3 + 2 * at) for at, name in enumerate(self.state_names)}
+        new = {name: Register(4 + 2 * at) for at, name in enumerate(self.state_names)}
+        return Names(Register(0), Register(1), old, new, Register(2))
+
+    def _making(self) -> Tape:
+        return Tape((self._names.scratch, *self._names.new.values()))
+
+    def _hold(self, tape: Tape) -> None:
+        names = self._names
+        tape.copy(names.w, out=names.scratch)
+        for name, old in names.old.items():
             if name not in (ACCUMULATED, AVERAGE):
-                np.copyto(run.new[name], values)
+                tape.copy(old, out=names.new[name])
+
+    def _averaged(self, tape: Tape, at: Moment) -> "Pass":
+        if self.average is not None:
+            _average(tape, self._names, self.average, at)
+        return Pass(tape, self.state_names)
 
 
-def _average(decay: float, run: Run, at: Moment) -> None:
+class Pass:
+    """A part of an update, to be done to runs; `streamed` as in `play`."""
+
+    def __init__(self, tape: Tape, state_names: Sequence[str]) -> None:
+        self._tape, self._state_names = tape, state_names
+
+    def __call__(self, run: Run, streamed: bool = False) -> None:
+        """Do it."""
+        if self._tape.ops:
+            state = (pair for name in self._state_names for pair in (run.old[name], run.new[name]))
+            play(self._tape, (run.u, run.w, run.scratch, *state), streamed)
+
+
+def _average(tape: Tape, run: Names, decay: float, at: Moment) -> None:
     """Make a the mean of the weights after each change, those of k changes ago weighted by decay^k. u is used up.
 
     That is the moving average a <- decay a + (1 - decay) w with the correction of Kingma & Ba 2015, section 3: the
@@ -123,12 +158,12 @@ def _average(decay: float, run: Run, at: Moment) -> None:
     """
     old, new = run.old[AVERAGE] if at.step else run.w, run.new[AVERAGE]
     if at.holds:
-        np.copyto(new, old)
+        tape.copy(old, out=new)
         return
     share = (1.0 - decay) / (1.0 - decay ** (at.step + 1))
-    np.multiply(old, 1.0 - share, out=new)
-    np.multiply(run.scratch, share, out=run.u)
-    np.add(new, run.u, out=new)
+    tape.multiply(old, 1.0 - share, out=new)
+    tape.multiply(run.scratch, share, out=run.u)
+    tape.add(new, run.u, out=new)
 
 
 def finite_ratio(over: float, under: float) -> float:

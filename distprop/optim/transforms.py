@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
+from distprop.loops.tape import Register, Tape
 from distprop.optim.vectors import Array
 
 State = Mapping[str, Array]
@@ -39,9 +38,8 @@ class Moment:
 class Run(NamedTuple):
     """n consecutive values of everything that an update reads and writes.
 
-    u: the gradient, rewritten in place until it is the update.  w: weights, only read.  old: the state of the last
-    version, only read; new: that of the next, written.  scratch: uninitialized memory, where the next weights will be.
-    All (n,), of one dtype.
+    u: the gradient, used up.  w: weights, only read.  old: the state of the last version, only read; new: that of the
+    next, written.  scratch: uninitialized memory, where the next weights will be.  All (n,), of one dtype.
     """
 
     u: Array
@@ -51,80 +49,90 @@ class Run(NamedTuple):
     scratch: Array
 
 
+class Names(NamedTuple):
+    """A tape's registers for the vectors of a run; u is rewritten until it is the update."""
+
+    u: Register
+    w: Register
+    old: Mapping[str, Register]
+    new: Mapping[str, Register]
+    scratch: Register
+
+
 class Transform(NamedTuple):
-    """One step from gradient to update. state: the names of the vectors that it carries along; all start at 0."""
+    """One step from gradient to update, put on a tape. state: the vectors that it carries along; all start at 0."""
 
     state: tuple[str, ...]
-    apply: Callable[[Run, Moment], None]
+    record: Callable[[Tape, Names, Moment], None]
 
 
 def scale_by_rate() -> Transform:
     """Make u <- rate u."""
 
-    def apply(run: Run, at: Moment) -> None:
-        np.multiply(run.u, at.rate, out=run.u)
+    def record(tape: Tape, run: Names, at: Moment) -> None:
+        tape.multiply(run.u, at.rate, out=run.u)
 
-    return Transform((), apply)
+    return Transform((), record)
 
 
 def scale_by_trust() -> Transform:
     """Make u <- trust u: the layer's own factor, made of norms that all of the layer went into."""
 
-    def apply(run: Run, at: Moment) -> None:
-        np.multiply(run.u, at.trust, out=run.u)
+    def record(tape: Tape, run: Names, at: Moment) -> None:
+        tape.multiply(run.u, at.trust, out=run.u)
 
-    return Transform((), apply)
+    return Transform((), record)
 
 
 def clip_values(limit: float) -> Transform:
     """Make u <- what of it lies within [-limit, limit]; NaN stays NaN."""
 
-    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001 - the same at any step
-        np.minimum(run.u, limit, out=run.u)
-        np.maximum(run.u, -limit, out=run.u)
+    def record(tape: Tape, run: Names, at: Moment) -> None:  # noqa: ARG001 - the same at any step
+        tape.minimum(run.u, limit, out=run.u)
+        tape.maximum(run.u, -limit, out=run.u)
 
-    return Transform((), apply)
+    return Transform((), record)
 
 
 def accumulate(steps: int) -> Transform:
     """Add up the gradients of `steps` steps; in the last of them u <- their mean, and the sum is 0 again."""
 
-    def apply(run: Run, at: Moment) -> None:
+    def record(tape: Tape, run: Names, at: Moment) -> None:
         total = run.new[ACCUMULATED]
-        np.add(run.old[ACCUMULATED], run.u, out=total)
+        tape.add(run.old[ACCUMULATED], run.u, out=total)
         if not at.holds:
-            np.divide(total, steps, out=run.u)
-            total.fill(0.0)
+            tape.divide(total, steps, out=run.u)
+            tape.fill(0.0, out=total)
 
-    return Transform((ACCUMULATED,), apply)
+    return Transform((ACCUMULATED,), record)
 
 
 def add_weight_decay(decay: float) -> Transform:
     """Make u <- u + decay w. Before Adam it is the gradient of an L2 penalty, behind it decoupled decay."""
 
-    def apply(run: Run, at: Moment) -> None:
+    def record(tape: Tape, run: Names, at: Moment) -> None:
         if not at.decay:
             return
-        np.multiply(run.w, decay * at.decay, out=run.scratch)
-        np.add(run.u, run.scratch, out=run.u)
+        tape.multiply(run.w, decay * at.decay, out=run.scratch)
+        tape.add(run.u, run.scratch, out=run.u)
 
-    return Transform((), apply)
+    return Transform((), record)
 
 
 def scale_by_momentum(momentum: float, nesterov: bool = False) -> Transform:
     """Make m <- momentum m + u; u <- m, or with nesterov u + momentum m (Sutskever et al. 2013, ICML), as PyTorch."""
 
-    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001 - the same at any step
+    def record(tape: Tape, run: Names, at: Moment) -> None:  # noqa: ARG001 - the same at any step
         m = run.new["momentum"]
-        np.multiply(run.old["momentum"], momentum, out=run.scratch)
-        np.add(run.scratch, run.u, out=m)
+        tape.multiply(run.old["momentum"], momentum, out=run.scratch)
+        tape.add(run.scratch, run.u, out=m)
         if nesterov:
-            np.multiply(m, momentum, out=run.scratch)
-            np.add(run.u, run.scratch, out=run.u)
+            tape.multiply(m, momentum, out=run.scratch)
+            tape.add(run.u, run.scratch, out=run.u)
         else:
-            np.copyto(run.u, m)
+            tape.copy(m, out=run.u)
 
-    return Transform(("momentum",), apply)
+    return Transform(("momentum",), record)
 
 
 def scale_by_adam(b1: float, b2: float, eps: float) -> Transform:
@@ -135,48 +143,48 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> Transform:
     Source: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; eps as there and in PyTorch outside the root.
     """
 
-    def apply(run: Run, at: Moment) -> None:
+    def record(tape: Tape, run: Names, at: Moment) -> None:
         u, g, s = run.u, run.new["gradients"], run.new["squares"]
-        np.multiply(run.old["gradients"], b1, out=g)
-        np.add(g, u, out=g)
-        np.multiply(u, u, out=u)
-        np.multiply(run.old["squares"], b2, out=s)
-        np.add(s, u, out=s)
-        np.sqrt(s, out=u)
+        tape.multiply(run.old["gradients"], b1, out=g)
+        tape.add(g, u, out=g)
+        tape.multiply(u, u, out=u)
+        tape.multiply(run.old["squares"], b2, out=s)
+        tape.add(s, u, out=s)
+        tape.sqrt(s, out=u)
         done = at.step + 1
         first, root = (1.0 - b1) / (1.0 - b1**done), math.sqrt((1.0 - b2) / (1.0 - b2**done))
         # first g / (root sqrt(s) + eps), with the scalars drawn together
-        np.multiply(u, root / first, out=u)
-        np.add(u, eps / first, out=u)
-        np.divide(g, u, out=u)
+        tape.multiply(u, root / first, out=u)
+        tape.add(u, eps / first, out=u)
+        tape.divide(g, u, out=u)
 
-    return Transform(("gradients", "squares"), apply)
+    return Transform(("gradients", "squares"), record)
 
 
 def scale_by_rms(alpha: float, eps: float) -> Transform:
     """Make u <- u / (sqrt(v) + eps), with v the running mean of u^2 (Tieleman & Hinton 2012, Coursera), as PyTorch."""
 
-    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001 - the same at any step
+    def record(tape: Tape, run: Names, at: Moment) -> None:  # noqa: ARG001 - the same at any step
         v = run.new["square"]
-        np.multiply(run.u, run.u, out=run.scratch)
-        np.multiply(run.scratch, 1.0 - alpha, out=run.scratch)
-        np.multiply(run.old["square"], alpha, out=v)
-        np.add(v, run.scratch, out=v)
-        _divide_by_root(run, v, eps)
+        tape.multiply(run.u, run.u, out=run.scratch)
+        tape.multiply(run.scratch, 1.0 - alpha, out=run.scratch)
+        tape.multiply(run.old["square"], alpha, out=v)
+        tape.add(v, run.scratch, out=v)
+        _divide_by_root(tape, run, v, eps)
 
-    return Transform(("square",), apply)
+    return Transform(("square",), record)
 
 
 def scale_by_adagrad(eps: float) -> Transform:
     """Make u <- u / (sqrt(s) + eps), with s the sum of all u^2 so far (Duchi et al. 2011, JMLR), as PyTorch."""
 
-    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001
+    def record(tape: Tape, run: Names, at: Moment) -> None:  # noqa: ARG001
         s = run.new["squares"]
-        np.multiply(run.u, run.u, out=run.scratch)
-        np.add(run.old["squares"], run.scratch, out=s)
-        _divide_by_root(run, s, eps)
+        tape.multiply(run.u, run.u, out=run.scratch)
+        tape.add(run.old["squares"], run.scratch, out=s)
+        _divide_by_root(tape, run, s, eps)
 
-    return Transform(("squares",), apply)
+    return Transform(("squares",), record)
 
 
 def scale_by_lion(b1: float, b2: float) -> Transform:
@@ -185,20 +193,20 @@ def scale_by_lion(b1: float, b2: float) -> Transform:
     Source: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
     """
 
-    def apply(run: Run, at: Moment) -> None:  # noqa: ARG001
+    def record(tape: Tape, run: Names, at: Moment) -> None:  # noqa: ARG001
         u, old, m = run.u, run.old["mean"], run.new["mean"]
-        np.multiply(u, 1.0 - b2, out=run.scratch)
-        np.multiply(old, b2, out=m)
-        np.add(m, run.scratch, out=m)
-        np.multiply(u, 1.0 - b1, out=u)
-        np.multiply(old, b1, out=run.scratch)
-        np.add(u, run.scratch, out=u)
-        np.sign(u, out=u)
+        tape.multiply(u, 1.0 - b2, out=run.scratch)
+        tape.multiply(old, b2, out=m)
+        tape.add(m, run.scratch, out=m)
+        tape.multiply(u, 1.0 - b1, out=u)
+        tape.multiply(old, b1, out=run.scratch)
+        tape.add(u, run.scratch, out=u)
+        tape.sign(u, out=u)
 
-    return Transform(("mean",), apply)
+    return Transform(("mean",), record)
 
 
-def _divide_by_root(run: Run, squares: Array, eps: float) -> None:
-    np.sqrt(squares, out=run.scratch)
-    np.add(run.scratch, eps, out=run.scratch)
-    np.divide(run.u, run.scratch, out=run.u)
+def _divide_by_root(tape: Tape, run: Names, squares: Register, eps: float) -> None:
+    tape.sqrt(squares, out=run.scratch)
+    tape.add(run.scratch, eps, out=run.scratch)
+    tape.divide(run.u, run.scratch, out=run.u)

@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from distprop.loops.playing import play
+from distprop.loops.tape import Register, Tape
 from distprop.nn.rows import Touched
 from distprop.nn.workspace import aligned
 from distprop.runtime.memory import Arrived, Slot, SlotLayout, Tail, Vector, tail_in
 from distprop.runtime.table import Part, concatenated
+
+Handle = Slot | Arrived
 
 
 class Scratch(threading.local):
@@ -25,6 +29,59 @@ class Scratch(threading.local):
         if self._kept[depth].size < size:
             self._kept[depth] = aligned(size, np.dtype(np.float32))
         return self._kept[depth][:size]
+
+
+class Adding:
+    """Adds up one sum; any thread may do some of its runs."""
+
+    def __init__(self, tape: Tape, gradients: tuple[Vector, ...], depth: int, scratch: Scratch) -> None:
+        self._tape, self._gradients, self._depth, self._scratch = tape, gradients, depth, scratch
+
+    def __call__(self, run: slice, out: Vector) -> None:
+        """Write the values of `run` into out."""
+        rooms = (self._scratch.at(1 + level, out.size) for level in range(self._depth))
+        play(self._tape, (out, *rooms, *(gradient[run] for gradient in self._gradients)))
+
+
+def record_sum(total: Any, share: np.float32 | None = None) -> tuple[Tape, tuple[Handle, ...], int]:
+    """A sum by its tree, on a tape; its handles from left to right; how many registers it needs between.
+
+    Register 0 is the sum; then come those between, then the handles.
+    """
+    handles, depth = tuple(_handles(total)), _depth(total)
+    out, left = Register(0), iter(range(1 + depth, 1 + depth + len(handles)))
+    tape = Tape((out,))
+
+    def record(part: Any, room: Register, level: int) -> Register:
+        """The register that has a part: its own if it is a handle, else `room`."""
+        if not isinstance(part, tuple):
+            return Register(next(left))
+        first = record(part[0], room, level)
+        tape.add(first, record(part[1], Register(level), level + 1), out=room)
+        return room
+
+    found = record(total, out, 1)
+    if share is not None:
+        tape.multiply(found, float(share), out=out)
+    elif found is not out:
+        tape.copy(found, out=out)
+    return tape, handles, depth
+
+
+def _handles(total: Any) -> Iterator[Handle]:
+    if isinstance(total, tuple):
+        yield from _handles(total[0])
+        yield from _handles(total[1])
+    else:
+        yield total
+
+
+def _depth(total: Any) -> int:
+    """Rooms that a sum needs beside its own: its right half is added up while the left one waits."""
+    if not isinstance(total, tuple):
+        return 0
+    right = _depth(total[1]) + isinstance(total[1], tuple)
+    return max(_depth(total[0]), right)
 
 
 class PartialSums:
@@ -53,7 +110,7 @@ class PartialSums:
     def whole(self, total: Any, span: slice, tables: Sequence[Part] = ()) -> Arrived:
         """One slice of a sum, as a value that can leave the host; of tables the parts that it has."""
         gradient = np.empty(span.stop - span.start, np.float32)
-        self.add(total, span, slice(0, gradient.size), gradient)
+        self.adding(total, span)(slice(0, gradient.size), gradient)
         rows = tuple(concatenated(self.rows(total, part, at), part) for at, part in enumerate(tables))
         return Arrived(gradient, self.tail(total).copy(), rows)
 
@@ -67,36 +124,14 @@ class PartialSums:
         else:
             yield total.rows[at]
 
-    def mean(self, total: Any, share: np.float32, span: slice, run: slice, out: Vector) -> None:
-        """Write the values of `run`, counted within `span`, of a sum times share into out."""
-        if isinstance(total, tuple):
-            self.add(total, span, run, out)
-            np.multiply(out, share, out=out)
-        else:
-            np.multiply(self._gradient(total, span, run), share, out=out)
+    def adding(self, total: Any, span: slice, share: np.float32 | None = None) -> "Adding":
+        """What adds a sum up, run by run. share: what to multiply it by."""
+        tape, handles, depth = record_sum(total, share)
+        return Adding(tape, tuple(self._gradient(handle, span) for handle in handles), depth, self.scratch)
 
-    def add(self, total: Any, span: slice, run: slice, out: Vector, depth: int = 1) -> None:
-        """Write the values of `run`, counted within `span`, of a sum into out. The first sum copies nothing."""
-        if not isinstance(total, tuple):
-            np.copyto(out, self._gradient(total, span, run))
-            return
-        left = self._values(total[0], span, run, out, depth)
-        right = self._values(total[1], span, run, None, depth)
-        np.add(left, right, out=out)
-
-    def _values(self, total: Any, span: slice, run: slice, room: Vector | None, depth: int) -> Vector:
-        """The values of `run` of a sum: where they lie, or added up in `room` or scratch: one a level of the tree."""
-        if not isinstance(total, tuple):
-            return self._gradient(total, span, run)
-        out = self.scratch.at(depth, run.stop - run.start) if room is None else room
-        self.add(total, span, run, out, depth + 1)
-        return out
-
-    def _gradient(self, handle: Slot | Arrived, span: slice, run: slice) -> Vector:
-        """The values of `run` in a partial sum."""
-        if isinstance(handle, Slot):
-            return self._slot(handle)[0][span.start + run.start : span.start + run.stop]
-        return handle.gradient[run]
+    def _gradient(self, handle: Handle, span: slice) -> Vector:
+        """The values of `span` in a partial sum."""
+        return self._slot(handle)[0][span] if isinstance(handle, Slot) else handle.gradient
 
     def _slot(self, slot: Slot) -> tuple[Vector, Tail]:
         views = self._views.get((slot.worker, slot.slot))

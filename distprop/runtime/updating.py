@@ -17,18 +17,21 @@ from numpy.typing import NDArray
 from distprop.nn.arena import Arena
 from distprop.optim.groups import Group
 from distprop.optim.norms import clip_scale, global_norm, square_sums
-from distprop.optim.optimizer import Optimizer
+from distprop.optim.optimizer import Optimizer, Pass
 from distprop.optim.transforms import Moment
 from distprop.optim.transforms import Run as Values
 from distprop.runtime.batch import Batch
 from distprop.runtime.memory import Vector
 from distprop.runtime.slice import Run, Slice, Work
-from distprop.runtime.summing import PartialSums
+from distprop.runtime.summing import Adding, PartialSums
 from distprop.runtime.table_updating import Mine, TableUpdater
 from distprop.runtime.threads import Threads
 
 Sums = NDArray[np.float64]
 Rows = tuple[list[float], ...]
+
+STREAMED = 1_000_000
+"""Values of a slice from which on new versions are written past the caches: see docs/decisions/tapes.md."""
 
 RUNS_A_THREAD = 2
 """Runs that are worth waking a thread for."""
@@ -47,6 +50,7 @@ class Updater:
     ) -> None:
         self._mine, self._optimizer, self._arena = mine, optimizer, arena
         self._partial, self._threads = sums, threads
+        self._streamed = mine.span.stop - mine.span.start >= STREAMED
         self._rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
         tables = enumerate(zip(mine.parts, mine.tables, strict=True))
         self._tables = tuple(TableUpdater(Mine(at, *table), optimizer, sums) for at, table in tables)
@@ -54,21 +58,23 @@ class Updater:
     def in_one_pass(self, total: Any, batch: Batch, version: int, factor: float, closely: bool = False) -> Sums:
         """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the rows told."""
         ats = self._ats(version, factor)
-        optimizer, partial, span = self._optimizer, self._partial, self._mine.span
+        halves = {group: (self._optimizer.preparing(at), self._optimizer.finishing(at)) for group, at in ats.items()}
+        means = self._means(total, batch)
+        scratch, streamed = self._partial.scratch, self._streamed
 
         def make(work: Work) -> Rows:
             run, group = work.run, work.run.group
-            values = Values(partial.scratch.at(0, work.weights.size), *work[1:])
+            values = Values(scratch.at(0, work.weights.size), *work[1:])
             if group.frozen:
                 return self._frozen(run, values, closely)
-            at = ats[group]
+            means[group](run.span, values.u)
+            if group.follows:
+                return self._followed(run, values, ats[group], closely)
+            prepare, finish = halves[group]
             with np.errstate(all="ignore"):  # what is not finite is seen in the loss
-                partial.mean(total, batch.share(group), span, run.span, values.u)
-                if group.follows:
-                    return self._followed(run, values, at, closely)
                 squares = square_sums(values.u, run.blocks)
-                optimizer.prepare(values, at)
-                optimizer.finish(values, at)
+                prepare(values)
+                finish(values, streamed)
                 return (squares, *(_change(run, values) if closely else ()))
 
         dense = self._over(version, make, 3 if closely else 1)
@@ -77,19 +83,21 @@ class Updater:
     def reduce(self, total: Any, batch: Batch, version: int) -> Sums:
         """The first of two passes: sum, mean, and all that the optimizer does before norms; gives the rows of sums."""
         ats = self._ats(version)
+        halves = {group: self._optimizer.preparing(at) for group, at in ats.items()}
+        means = self._means(total, batch)
         whole = self._mine.gradient
 
         def make(work: Work) -> Rows:
             blocks, group, values = work.run.blocks, work.run.group, self._values(work, whole)
             if group.frozen:
                 return _nothing(work.run, self._rows)
+            means[group](work.run.span, values.u)
+            if group.follows:
+                return _nothing(work.run, self._rows)
             with np.errstate(all="ignore"):
-                self._partial.mean(total, batch.share(group), self._mine.span, work.run.span, values.u)
-                if group.follows:
-                    return _nothing(work.run, self._rows)
                 rows = [square_sums(values.u, blocks)]
                 rows += [square_sums(work.weights, blocks)] if self._optimizer.trust is not None else []
-                self._optimizer.prepare(values, ats[group])
+                halves[group](values)
                 rows += [square_sums(values.u, blocks)] if self._optimizer.before else []
             return tuple(rows)
 
@@ -104,6 +112,7 @@ class Updater:
         ats, gathered = self._ats(version, factor), np.concatenate([sums[piece] for piece in sorted(sums)], axis=1)
         scale = np.float32(clip_scale(global_norm(self._prepared(gathered).tolist()), self._optimizer.clip_norm))
         trusts = self._trusts(gathered, float(scale)) if self._optimizer.trust is not None else {}
+        halves = {group: self._optimizer.finishing(at) for group, at in ats.items()}
         whole = self._mine.gradient
 
         def make(work: Work) -> Rows:
@@ -112,11 +121,11 @@ class Updater:
                 return self._frozen(run, values, closely)[1:]
             if run.group.follows:
                 return self._followed(run, values, ats[run.group], closely)[1:]
-            at = replace(ats[run.group], trust=trusts[run.view]) if trusts else ats[run.group]
+            half = self._trusting(ats[run.group], trusts[run.view]) if trusts else halves[run.group]
             with np.errstate(all="ignore"):
                 if scale != 1.0:
                     np.multiply(values.u, scale, out=values.u)
-                self._optimizer.finish(values, at)
+                half(values, self._streamed)
                 return _change(run, values) if closely else ()
 
         dense = self._over(version, make, 2 if closely else 0)
@@ -125,20 +134,28 @@ class Updater:
     def _with_tables(self, dense: Sums, tables: Sequence[Sums]) -> Sums:
         return np.concatenate([dense, *tables], axis=1) if tables and len(dense) else dense
 
+    def _means(self, total: Any, batch: Batch) -> dict[Group, Adding]:
+        """What makes the mean gradient of each group."""
+        span = self._mine.span
+        return {group: self._partial.adding(total, span, batch.share(group)) for group in self._groups}
+
     def _values(self, work: Work, whole: Vector) -> Values:
         return Values(whole[work.run.span], *work[1:])
 
     def _frozen(self, run: Run, values: Values, closely: bool) -> Rows:
         """The same weights again; a gradient that changes nothing is none."""
-        self._optimizer.freeze(values)
+        self._optimizer.freezing()(values)
         nothing, *_ = _nothing(run, 1)
         return (nothing, square_sums(values.w, run.blocks), nothing) if closely else (nothing,)
 
     def _followed(self, run: Run, values: Values, at: Moment, closely: bool) -> Rows:
         """Running statistics move to the batch's, which are no gradient: nothing clips them, no norm has them."""
-        with np.errstate(all="ignore"):
-            self._optimizer.follow(values, at, run.group.follows)
+        self._optimizer.following(at, run.group.follows)(values)
         return _nothing(run, 3 if closely else 1)
+
+    def _trusting(self, at: Moment, trust: float) -> Pass:
+        """The second half of a layer's update that has a factor of its own."""
+        return self._optimizer.finishing(replace(at, trust=trust))
 
     def _ats(self, version: int, factor: float = 1.0) -> dict[Group, Moment]:
         return {group: self._optimizer.at(version, factor, group) for group in self._groups}

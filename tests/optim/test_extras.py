@@ -134,7 +134,7 @@ def test_freezing_keeps_weights_and_state():
     optimizer = made("adam", average=0.9)
     old, new = ({key: np.zeros_like(w) for key in optimizer.state_names} for _ in range(2))
     out = np.empty_like(w)
-    optimizer.freeze(Run(g, w, old, new, out))
+    optimizer.freezing()(Run(g, w, old, new, out))
     assert out.tobytes() == new["average"].tobytes() == w.tobytes()
     assert not new["gradients"].any() and not new["squares"].any()
 

@@ -57,10 +57,10 @@ def run(made: Optimizer, w: np.ndarray, gradients: list[np.ndarray], spans=(slic
                 made.update(part.w, part.u, part.old, part.scratch, part.new, at)
         else:
             for part in lent:
-                made.prepare(part, at)
+                made.preparing(at)(part)
             at = replace(at, trust=made.trust(float(np.linalg.norm(g)), float(np.linalg.norm(w))))
             for part in lent:
-                made.finish(part, at)
+                made.finishing(at)(part)
         w, old = w_out, new
         for vector in (w, *old.values()):
             vector.flags.writeable = False

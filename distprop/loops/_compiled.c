@@ -1,0 +1,191 @@
+/* Plays a tape block by block: every value is read from memory once, and written once.
+ *
+ * Each operation is a single one of IEEE 754 on float32, as NumPy's loops do it. So the bits are NumPy's, if the compiler
+ * neither contracts nor reorders: see the flags in pyproject.toml. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __FAST_MATH__
+#error "distprop's bits are those of strict IEEE 754 arithmetic: compile without -ffast-math"
+#endif
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* One machine code for each generation of processors, chosen when the module is loaded; they differ in speed alone. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+
+enum {
+    REGISTERS = 256,
+    OPS = 512,
+    ROOMS = 32,  /* registers that are written */
+    BLOCK = 1024 /* values: 4 kB of the first cache for a register */
+};
+enum { ADD, SUBTRACT, MULTIPLY, DIVIDE, MINIMUM, MAXIMUM, SQRT, SIGN, COPY, FILL };
+
+typedef struct {
+    int code, out, a, b; /* b < 0: the scalar */
+    float scalar;
+} Op;
+
+typedef struct {
+    float *memory;
+    int kept, room; /* room: where a block of it is written; -1 if it is not */
+} Register;
+
+typedef struct {
+    Op ops[OPS];
+    Register registers[REGISTERS];
+    int op_count, register_count, room_count, streamed;
+    size_t size;
+} Tape;
+
+#define EACH _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++)
+#define BINARY(operator)                                                                                               \
+    if (b) EACH out[i] = a[i] operator b[i];                                                                           \
+    else EACH out[i] = a[i] operator scalar;                                                                           \
+    break
+
+/* out may be a or b, and overlaps neither otherwise. */
+FOR_EACH_PROCESSOR
+void distprop_operate(int code, float *out, const float *a, const float *b, float scalar, size_t n) {
+    switch (code) {
+    case ADD: BINARY(+);
+    case SUBTRACT: BINARY(-);
+    case MULTIPLY: BINARY(*);
+    case DIVIDE: BINARY(/);
+    case MINIMUM: EACH out[i] = scalar < a[i] ? scalar : a[i]; break;
+    case MAXIMUM: EACH out[i] = scalar > a[i] ? scalar : a[i]; break;
+    case SQRT: EACH out[i] = sqrtf(a[i]); break;
+    case SIGN: EACH out[i] = a[i] > 0 ? 1.0f : a[i] < 0 ? -1.0f : a[i] == 0 ? 0.0f : a[i]; break;
+    case COPY: memmove(out, a, n * sizeof(float)); break;
+    case FILL: EACH out[i] = scalar; break;
+    }
+}
+
+/* Past the caches: what is next read a whole step later would only push out what is read now, and a line that is
+ * written whole need not be read before. */
+static void stream(float *to, const float *from, size_t n) {
+#ifdef __SSE2__
+    while (n && (uintptr_t)to % 16) *to++ = *from++, n--;
+    for (; n >= 4; n -= 4, to += 4, from += 4) _mm_stream_ps(to, _mm_loadu_ps(from));
+#endif
+    memcpy(to, from, n * sizeof(float));
+}
+
+static void play_block(const Tape *tape, size_t start, size_t n, float (*rooms)[BLOCK]) {
+    const float *now[REGISTERS]; /* where a register's values are */
+    float *next[REGISTERS];      /* where they go when they are written */
+    for (int r = 0; r < tape->register_count; r++) {
+        const Register *one = &tape->registers[r];
+        now[r] = one->memory + start;
+        next[r] = one->kept && !tape->streamed ? one->memory + start : rooms[one->room < 0 ? 0 : one->room];
+    }
+    for (const Op *op = tape->ops; op < tape->ops + tape->op_count; op++) {
+        distprop_operate(op->code, next[op->out], now[op->a], op->b < 0 ? NULL : now[op->b], op->scalar, n);
+        now[op->out] = next[op->out];
+    }
+    for (const Register *one = tape->registers; tape->streamed && one < tape->registers + tape->register_count; one++)
+        if (one->kept && one->room >= 0) stream(one->memory + start, rooms[one->room], n);
+}
+
+static void play(const Tape *tape) {
+    _Alignas(64) float rooms[ROOMS][BLOCK];
+    for (size_t start = 0; start < tape->size; start += BLOCK) {
+        size_t rest = tape->size - start;
+        play_block(tape, start, rest < BLOCK ? rest : BLOCK, rooms);
+    }
+#ifdef __SSE2__
+    if (tape->streamed) _mm_sfence();
+#endif
+}
+
+/* ---- from Python ------------------------------------------------------------------------------------------------- */
+
+static int refuse(const char *why) {
+    PyErr_SetString(PyExc_ValueError, why);
+    return 0;
+}
+
+static int read_op(PyObject *found, Tape *tape) {
+    Op *op = &tape->ops[tape->op_count++];
+    double scalar;
+    if (!PyArg_ParseTuple(found, "iiiid", &op->code, &op->out, &op->a, &op->b, &scalar)) return 0;
+    op->scalar = (float)scalar;
+    int count = tape->register_count;
+    if (op->code < ADD || op->code > FILL || op->out < 0 || op->out >= count || op->a < 0 || op->a >= count || op->b >= count)
+        return refuse("a tape names an operation or a register that does not exist");
+    if (tape->registers[op->out].room < 0) tape->registers[op->out].room = tape->room_count++;
+    return tape->room_count <= ROOMS || refuse("a tape writes to too many registers");
+}
+
+static int read_ops(PyObject *ops, Tape *tape) {
+    Py_ssize_t count = PyList_Size(ops);
+    if (count < 0) return 0;
+    if (count > OPS) return refuse("a tape is too long");
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!read_op(PyList_GetItem(ops, i), tape)) return 0;
+    return 1;
+}
+
+/* Views of what the registers stand for; those taken are counted, and given back by the caller. */
+static int read_registers(PyObject *vectors, uint64_t kept, Tape *tape, Py_buffer *views, int *taken) {
+    Py_ssize_t count = PyTuple_Size(vectors);
+    if (count < 0) return 0;
+    if (count > REGISTERS) return refuse("a tape has too many registers");
+    tape->register_count = (int)count;
+    for (Py_ssize_t r = 0; r < count; r++) {
+        PyObject *vector = PyTuple_GetItem(vectors, r);
+        tape->registers[r].kept = r < 64 && kept >> r & 1;
+        tape->registers[r].room = -1;
+        Py_buffer *view = &views[*taken];
+        int flags = PyBUF_ND | PyBUF_FORMAT | (tape->registers[r].kept ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(vector, view, flags) < 0) return 0;
+        if (!(*taken)++) tape->size = view->len / sizeof(float);
+        if (strcmp(view->format, "f")) return refuse("a register is not of float32");
+        if (view->len != (Py_ssize_t)(tape->size * sizeof(float))) return refuse("registers differ in length");
+        tape->registers[r].memory = view->buf;
+    }
+    return 1;
+}
+
+static PyObject *python_play(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *ops, *vectors;
+    unsigned long long kept;
+    Tape tape;
+    Py_buffer views[REGISTERS];
+    int taken = 0;
+    tape.op_count = tape.register_count = tape.room_count = 0, tape.size = 0;
+    if (!PyArg_ParseTuple(args, "OOKp", &ops, &vectors, &kept, &tape.streamed)) return NULL;
+    int good = read_registers(vectors, kept, &tape, views, &taken) && read_ops(ops, &tape);
+    if (good) {
+        Py_BEGIN_ALLOW_THREADS
+        play(&tape);
+        Py_END_ALLOW_THREADS
+    }
+    while (taken) PyBuffer_Release(&views[--taken]);
+    if (!good) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef METHODS[] = {
+    {"play", python_play, METH_VARARGS, "play(ops, vectors, kept, streamed): see _compiled.pyi."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    .m_base = PyModuleDef_HEAD_INIT, .m_name = "_compiled", .m_doc = "Tapes, played by compiled loops.", .m_methods = METHODS,
+};
+
+PyMODINIT_FUNC PyInit__compiled(void) { return PyModule_Create(&MODULE); }

@@ -1,0 +1,3 @@
+from distprop.loops.tape import Array, Op
+
+def play(ops: list[Op], vectors: tuple[Array, ...], kept: int, streamed: bool) -> None: ...
