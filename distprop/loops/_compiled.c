@@ -1,6 +1,6 @@
 /* Plays a tape block by block: every value is read from memory once, and written once.
  *
- * Each operation is a single one of IEEE 754 on float32, as NumPy's loops do it. So the bits are NumPy's, if the compiler
+ * Each operation is a single one of IEEE 754 on float32, as in NumPy's loops. So the bits are NumPy's, if the compiler
  * neither contracts nor reorders: see the flags in pyproject.toml. */
 
 #define Py_LIMITED_API 0x030B0000
@@ -29,7 +29,8 @@ enum {
     REGISTERS = 256,
     OPS = 512,
     ROOMS = 32,  /* registers that are written */
-    BLOCK = 1024 /* values: 4 kB of the first cache for a register */
+    BLOCK = 512, /* values: 2 kB of the first cache for a register */
+    LINE = 16    /* values of a cache line */
 };
 enum { ADD, SUBTRACT, MULTIPLY, DIVIDE, MINIMUM, MAXIMUM, SQRT, SIGN, COPY, FILL };
 
@@ -40,13 +41,14 @@ typedef struct {
 
 typedef struct {
     float *memory;
-    int kept, room; /* room: where a block of it is written; -1 if it is not */
+    int kept, read, room; /* read: before it is written. room: where a block of it is written; -1 if it is not */
 } Register;
 
 typedef struct {
     Op ops[OPS];
     Register registers[REGISTERS];
-    int op_count, register_count, room_count, streamed;
+    int reads[REGISTERS]; /* those that are read */
+    int op_count, register_count, read_count, room_count, streamed;
     size_t size;
 } Tape;
 
@@ -83,6 +85,15 @@ static void stream(float *to, const float *from, size_t n) {
     memcpy(to, from, n * sizeof(float));
 }
 
+/* Asks for a share of what the block at `start` will read, beside operation number i. Always inline: compilers leave out
+ * calls of functions that do nothing but ask. */
+static inline __attribute__((always_inline)) void fetch(const Tape *tape, size_t start, int i) {
+    if (start + BLOCK > tape->size) return;
+    int lines = BLOCK / LINE, all = lines * tape->read_count, until = all * (i + 1) / tape->op_count;
+    for (int line = all * i / tape->op_count; line < until; line++)
+        __builtin_prefetch(tape->registers[tape->reads[line / lines]].memory + start + line % lines * LINE);
+}
+
 static void play_block(const Tape *tape, size_t start, size_t n, float (*rooms)[BLOCK]) {
     const float *now[REGISTERS]; /* where a register's values are */
     float *next[REGISTERS];      /* where they go when they are written */
@@ -91,7 +102,9 @@ static void play_block(const Tape *tape, size_t start, size_t n, float (*rooms)[
         now[r] = one->memory + start;
         next[r] = one->kept && !tape->streamed ? one->memory + start : rooms[one->room < 0 ? 0 : one->room];
     }
-    for (const Op *op = tape->ops; op < tape->ops + tape->op_count; op++) {
+    for (int i = 0; i < tape->op_count; i++) {
+        const Op *op = &tape->ops[i];
+        if (tape->streamed) fetch(tape, start + n, i);
         distprop_operate(op->code, next[op->out], now[op->a], op->b < 0 ? NULL : now[op->b], op->scalar, n);
         now[op->out] = next[op->out];
     }
@@ -117,14 +130,22 @@ static int refuse(const char *why) {
     return 0;
 }
 
+static void note_read(Tape *tape, int r) {
+    Register *one = &tape->registers[r];
+    if (one->room < 0 && !one->read) one->read = 1, tape->reads[tape->read_count++] = r;
+}
+
 static int read_op(PyObject *found, Tape *tape) {
     Op *op = &tape->ops[tape->op_count++];
     double scalar;
     if (!PyArg_ParseTuple(found, "iiiid", &op->code, &op->out, &op->a, &op->b, &scalar)) return 0;
     op->scalar = (float)scalar;
     int count = tape->register_count;
-    if (op->code < ADD || op->code > FILL || op->out < 0 || op->out >= count || op->a < 0 || op->a >= count || op->b >= count)
+    if (op->code < ADD || op->code > FILL || op->out < 0 || op->out >= count || op->a < 0 || op->a >= count ||
+        op->b >= count)
         return refuse("a tape names an operation or a register that does not exist");
+    note_read(tape, op->a);
+    if (op->b >= 0) note_read(tape, op->b);
     if (tape->registers[op->out].room < 0) tape->registers[op->out].room = tape->room_count++;
     return tape->room_count <= ROOMS || refuse("a tape writes to too many registers");
 }
@@ -147,7 +168,7 @@ static int read_registers(PyObject *vectors, uint64_t kept, Tape *tape, Py_buffe
     for (Py_ssize_t r = 0; r < count; r++) {
         PyObject *vector = PyTuple_GetItem(vectors, r);
         tape->registers[r].kept = r < 64 && kept >> r & 1;
-        tape->registers[r].room = -1;
+        tape->registers[r].room = -1, tape->registers[r].read = 0;
         Py_buffer *view = &views[*taken];
         int flags = PyBUF_ND | PyBUF_FORMAT | (tape->registers[r].kept ? PyBUF_WRITABLE : 0);
         if (PyObject_GetBuffer(vector, view, flags) < 0) return 0;
@@ -166,7 +187,7 @@ static PyObject *python_play(PyObject *module, PyObject *args) {
     Tape tape;
     Py_buffer views[REGISTERS];
     int taken = 0;
-    tape.op_count = tape.register_count = tape.room_count = 0, tape.size = 0;
+    tape.op_count = tape.register_count = tape.read_count = tape.room_count = 0, tape.size = 0;
     if (!PyArg_ParseTuple(args, "OOKp", &ops, &vectors, &kept, &tape.streamed)) return NULL;
     int good = read_registers(vectors, kept, &tape, views, &taken) && read_ops(ops, &tape);
     if (good) {
@@ -185,7 +206,10 @@ static PyMethodDef METHODS[] = {
 };
 
 static struct PyModuleDef MODULE = {
-    .m_base = PyModuleDef_HEAD_INIT, .m_name = "_compiled", .m_doc = "Tapes, played by compiled loops.", .m_methods = METHODS,
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_compiled",
+    .m_doc = "Tapes, played by compiled loops.",
+    .m_methods = METHODS,
 };
 
 PyMODINIT_FUNC PyInit__compiled(void) { return PyModule_Create(&MODULE); }
