@@ -40,8 +40,8 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "tracking": "errors events flavor mlflow matplotlib",
     "flavor": "version data model tracking numpy pandas mlflow",
     # puts the rooms together
-    "training": "checkpoint config data errors events files model nn numerics philox protocol report runtime suggest "
-    "tracking numpy",
+    "training": "checkpoint config data errors events files loops model nn numerics philox protocol report "
+    "runtime suggest tracking numpy",
     # what a person sees
     "console": "events report rich",
     "cli": "version config console data errors model nn numerics report suggest tracking training "

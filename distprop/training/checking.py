@@ -15,6 +15,7 @@ from distprop.config import Job, expand, load_job
 from distprop.data.advice import advise
 from distprop.errors import DistpropError
 from distprop.files import Folder
+from distprop.loops.playing import compiled
 from distprop.nn.gradient_check import check_network
 from distprop.numerics.canary import canary
 from distprop.numerics.kernel import MARK, choose, cpu_features, environment, in_force
@@ -99,10 +100,11 @@ def _arithmetic(job: Job) -> str:
         raise DistpropError(
             "the same computation gave two results", f"canaries {first[:12]} and {second[:12]}", "test this memory"
         )
-    blas = loaded_blas()
+    blas, updates = loaded_blas(), "compiled" if compiled() else "in NumPy (same bits, slower: no C compiler was there)"
+    rest = f"updates {updates}, canary {first[:12]}"
     if blas is None:
-        return f"NumPy without OpenBLAS: the same bits on this machine, not between machines; canary {first[:12]}"
-    return f"kernel {os.environ.get(MARK, kernel)}, OpenBLAS {blas['version']} on one thread, canary {first[:12]}"
+        return f"NumPy without OpenBLAS: the same bits on this machine, not between machines; {rest}"
+    return f"kernel {os.environ.get(MARK, kernel)}, OpenBLAS {blas['version']} on one thread, {rest}"
 
 
 def _gradients(assembly: Assembly) -> str:

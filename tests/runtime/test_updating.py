@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distprop.loops import playing
 from distprop.nn.arena import lay_out
 from distprop.optim.groups import group_views
 from distprop.optim.norms import global_norm
 from distprop.optim.optimizers import Extras, build_optimizer
 from distprop.protocol.plan import cut
+from distprop.runtime import updating
 from distprop.runtime.memory import Arrived, SlotLayout
 from distprop.runtime.slice import Slice, runs_of, slice_of
 from distprop.runtime.summing import PartialSums
@@ -38,6 +40,12 @@ Vector = np.ndarray
 
 def drawn(step: int) -> Vector:
     return np.random.default_rng(step).normal(size=ARENA.size).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def past_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As large slices are, so that these small ones show what is done with those."""
+    monkeypatch.setattr(updating, "STREAMED", ARENA.size // 2)
 
 
 def made(spec: Spec, slices: int, threads: int = 1) -> tuple[Vector, list[Vector]]:
@@ -68,6 +76,16 @@ def made(spec: Spec, slices: int, threads: int = 1) -> tuple[Vector, list[Vector
 @cache
 def whole(name: str) -> tuple[Vector, list[Vector]]:
     return made(SPECS[name], 1)
+
+
+@pytest.mark.skipif(not playing.compiled(), reason="the compiled loop was not built: no C compiler")
+@pytest.mark.parametrize("name", SPECS)
+def test_numpy_alone_makes_the_bits_of_the_compiled_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, norms = whole(name)
+    monkeypatch.setattr(playing, "_compiled", None)
+    plain, plain_norms = made(SPECS[name], 2)
+    assert plain.tobytes() == weights.tobytes()
+    assert [one.tobytes() for one in plain_norms] == [one.tobytes() for one in norms]
 
 
 @pytest.mark.parametrize("name", SPECS)
