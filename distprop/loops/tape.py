@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from distprop.loops.operations import ADD, COPY, DIVIDE, FILL, MAXIMUM, MINIMUM, MULTIPLY, SIGN, SQRT, SUBTRACT
+from distprop.loops.operations import ADD, COPY, DIVIDE, FILL, MAXIMUM, MINIMUM, MULTIPLY, SIGN, SQRT, SQUARES, SUBTRACT
 
 Array = NDArray[Any]
 
@@ -34,7 +34,7 @@ class Op(NamedTuple):
 class Tape:
     """What is to be done, in the words of NumPy's functions. Second operands are registers or scalars.
 
-    kept: the registers whose values are wanted when all is done.
+    kept: the registers whose values are wanted when all is done. Beside them a tape gives sums: see `squares`.
     """
 
     def __init__(self, kept: Iterable[Register]) -> None:
@@ -80,6 +80,10 @@ class Tape:
     def fill(self, value: float, out: Register) -> None:
         """Make out <- the value."""
         self.ops.append(Op(FILL, out, out, SCALAR, value))
+
+    def squares(self, a: Register) -> None:
+        """Tell the sum of a's squares, block by block, as it is now."""
+        self.ops.append(Op(SQUARES, a, a, SCALAR, 0.0))
 
     def _binary(self, code: int, a: Register, b: Register | float, out: Register) -> None:
         if isinstance(b, Register):

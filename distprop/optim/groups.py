@@ -28,6 +28,11 @@ class Group:
         """Whether its weights stay as they are, bit for bit."""
         return self.rate == 0.0
 
+    @property
+    def unlearned(self) -> bool:
+        """Whether no gradient changes it: it is frozen, or it follows."""
+        return self.frozen or bool(self.follows)
+
 
 PLAIN = Group()
 

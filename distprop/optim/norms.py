@@ -7,10 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from distprop.loops.playing import play
+from distprop.loops.tape import Register, Tape
 from distprop.optim.vectors import Array
-
-TINY = 1e-30
-"""Sums of squares below this may have lost squares that float32 cannot hold."""
 
 
 class Span(Protocol):
@@ -26,18 +25,15 @@ class Span(Protocol):
 
 
 def block_square_sums(g: Array, blocks: Sequence[Span]) -> NDArray[np.float64]:
-    """The sum of squares of each block of g, float64 (len(blocks),); the blocks' borders count within g.
+    """The sum of squares of each block of g, float64 (len(blocks),); the blocks cover g (n,) from its start on.
 
-    The arithmetic is fixed by the job's BLAS kernel: one product of a block with itself, in the block's own type, which
-    for float32 is good to a relative error of 1e-6. Where it leaves that type's range, squares are taken in float64.
+    In float64, where squares of float32 are exact, and in a fixed order: see distprop.loops.squares.
     """
-    with np.errstate(all="ignore"):  # a norm that is not finite is the caller's to see
-        return np.array(square_sums(g, blocks))
-
-
-def square_sums(g: Array, blocks: Sequence[Span]) -> list[float]:
-    """`block_square_sums` as a list; for callers under an errstate of their own."""
-    return [_square_sum(g[block.start : block.stop]) for block in blocks]
+    if not blocks:
+        return np.empty(0)
+    tape = Tape(())
+    tape.squares(Register(0))
+    return np.array(play(tape, (g[: blocks[-1].stop],), tuple(block.stop for block in blocks))[0])
 
 
 def global_norm(sums: Iterable[float]) -> float:
@@ -53,16 +49,6 @@ def clip_scale(norm: float, clip_norm: float | None) -> float:
     if clip_norm is None or not math.isfinite(norm) or norm <= clip_norm:
         return 1.0
     return clip_norm / norm
-
-
-def _square_sum(block: Array) -> float:
-    total = float(np.dot(block, block))
-    return total if TINY < total < math.inf else _careful_square_sum(block)
-
-
-def _careful_square_sum(block: Array) -> float:
-    """Squares of float32 are exact in float64; a block is short enough that `np.add.reduce` adds it well."""
-    return float(np.add.reduce(np.square(block, dtype=np.float64)))
 
 
 def _exact_sum(values: Iterable[float]) -> float:

@@ -1,7 +1,7 @@
 """The optimizer: a chain of transforms with a schedule, and what is done around it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ Trust = Callable[[float, float], float]
 class Optimizer:
     """Turns a version of weights and state into the next one. Holds no numbers of its own.
 
-    An update has two halves: `preparing`, then `finishing`. Where `exchanges`, norms of the whole gradient, or of whole
+    An update has two halves: `prepare`, then `finish`. Where `exchanges`, norms of the whole gradient, or of whole
     layers, are needed between them: whoever has them scales u by `clip_norm` and puts `trust` into the moment.
 
     before, transforms: the chains of the halves.  clip_norm: the longest gradient, all parameters together.
@@ -68,86 +68,90 @@ class Optimizer:
         gradient) is used up. w_out and new share no memory with the rest. Pure, and elementwise: a vector can be
         updated in slices, in any order and by several threads, with the same bits.
         """
-        prepare, finish = self.preparing(at), self.finishing(at)
         for start in range(0, w.size, RUN):
             part = slice(start, start + RUN)
             before, after = ({name: values[part] for name, values in state.items()} for state in (old, new))
             run = Run(g[part], w[part], before, after, w_out[part])
-            prepare(run)
-            finish(run)
+            self.prepare(run, at)
+            self.finish(run, at)
 
-    def preparing(self, at: Moment) -> "Pass":
-        """The first half of an update: all that is done before norms are taken of u."""
-        names = self._names
-        tape = Tape((names.u, *names.new.values()))
-        for transform in self.before[:1] if at.holds else self.before:
-            transform.record(tape, names, at)
-        return Pass(tape, self.state_names)
+    def prepare(self, run: Run, at: Moment) -> None:
+        """The first half of the update of a run: all that is done before norms are taken of u."""
+        tape = Tape((self.names.u, *self.names.new.values()))
+        self.record_prepare(tape, at)
+        self._play(tape, run)
 
-    def finishing(self, at: Moment) -> "Pass":
-        """The other half: from u to the next weights, in `Run.scratch`, and to what is left of the next state."""
-        names, tape = self._names, self._making()
-        if at.holds:
-            self._hold(tape)
-        else:
-            for transform in self.transforms:
-                transform.record(tape, names, at)
-            tape.subtract(names.w, names.u, out=names.scratch)
-        return self._averaged(tape, at)
+    def finish(self, run: Run, at: Moment) -> None:
+        """The other half: from u to the next weights, in `run.scratch`, and to what is left of the next state."""
+        tape = Tape(self.made)
+        self.record_finish(tape, at)
+        self._play(tape, run)
 
-    def freezing(self) -> "Pass":
-        """Instead of an update: the same weights again, which are their own average. Other state stays 0."""
-        names, tape = self._names, self._making()
-        tape.copy(names.w, out=names.scratch)
-        if self.average is not None:
-            tape.copy(names.w, out=names.new[AVERAGE])
-        return Pass(tape, self.state_names)
-
-    def following(self, at: Moment, share: float) -> "Pass":
-        """Instead of an update, of running statistics: w <- w + share (u - w), u being the batch's.
-
-        Whatever the rate, and also where weights hold. Where weights are averaged, these are, too. Other state stays 0.
-        """
-        names, tape = self._names, self._making()
-        tape.multiply(names.w, 1.0 - share, out=names.scratch)
-        tape.multiply(names.u, share, out=names.u)
-        tape.add(names.scratch, names.u, out=names.scratch)
-        return self._averaged(tape, at)
+    # ---- the same on tapes of others ---------------------------------------------------------------------------------
 
     @cached_property
-    def _names(self) -> Names:
-        """The registers of u, of w and of the next weights, then of each state the old and the new."""
+    def names(self) -> Names:
+        """The registers of u, of the weights and the next ones, then of each state the old and the new."""
         old = {name: Register(3 + 2 * at) for at, name in enumerate(self.state_names)}
         new = {name: Register(4 + 2 * at) for at, name in enumerate(self.state_names)}
         return Names(Register(0), Register(1), old, new, Register(2))
 
-    def _making(self) -> Tape:
-        return Tape((self._names.scratch, *self._names.new.values()))
+    @property
+    def registers(self) -> int:
+        """How many those are; others may be numbered from here on."""
+        return 3 + 2 * len(self.state_names)
+
+    @property
+    def made(self) -> tuple[Register, ...]:
+        """Those of the next version."""
+        return (self.names.scratch, *self.names.new.values())
+
+    def record_prepare(self, tape: Tape, at: Moment) -> None:
+        """Put `prepare` on a tape."""
+        for transform in self.before[:1] if at.holds else self.before:
+            transform.record(tape, self.names, at)
+
+    def record_finish(self, tape: Tape, at: Moment) -> None:
+        """Put `finish` on a tape."""
+        if at.holds:
+            self._hold(tape)
+        else:
+            for transform in self.transforms:
+                transform.record(tape, self.names, at)
+            tape.subtract(self.names.w, self.names.u, out=self.names.scratch)
+        self._record_average(tape, at)
+
+    def record_freeze(self, tape: Tape) -> None:
+        """Instead of an update: the same weights again, which are their own average. Other state stays 0."""
+        tape.copy(self.names.w, out=self.names.scratch)
+        if self.average is not None:
+            tape.copy(self.names.w, out=self.names.new[AVERAGE])
+
+    def record_follow(self, tape: Tape, at: Moment, share: float) -> None:
+        """Instead of an update, of running statistics: w <- w + share (u - w), u being the batch's.
+
+        Whatever the rate, and also where weights hold. Where weights are averaged, these are, too. Other state stays 0.
+        """
+        names = self.names
+        tape.multiply(names.w, 1.0 - share, out=names.scratch)
+        tape.multiply(names.u, share, out=names.u)
+        tape.add(names.scratch, names.u, out=names.scratch)
+        self._record_average(tape, at)
 
     def _hold(self, tape: Tape) -> None:
-        names = self._names
-        tape.copy(names.w, out=names.scratch)
-        for name, old in names.old.items():
+        tape.copy(self.names.w, out=self.names.scratch)
+        for name, old in self.names.old.items():
             if name not in (ACCUMULATED, AVERAGE):
-                tape.copy(old, out=names.new[name])
+                tape.copy(old, out=self.names.new[name])
 
-    def _averaged(self, tape: Tape, at: Moment) -> "Pass":
+    def _record_average(self, tape: Tape, at: Moment) -> None:
         if self.average is not None:
-            _average(tape, self._names, self.average, at)
-        return Pass(tape, self.state_names)
+            _average(tape, self.names, self.average, at)
 
-
-class Pass:
-    """A part of an update, to be done to runs; `streamed` as in `play`."""
-
-    def __init__(self, tape: Tape, state_names: Sequence[str]) -> None:
-        self._tape, self._state_names = tape, state_names
-
-    def __call__(self, run: Run, streamed: bool = False) -> None:
-        """Do it."""
-        if self._tape.ops:
-            state = (pair for name in self._state_names for pair in (run.old[name], run.new[name]))
-            play(self._tape, (run.u, run.w, run.scratch, *state), streamed)
+    def _play(self, tape: Tape, run: Run) -> None:
+        if tape.ops:
+            state = (pair for name in self.state_names for pair in (run.old[name], run.new[name]))
+            play(tape, (run.u, run.w, run.scratch, *state))
 
 
 def _average(tape: Tape, run: Names, decay: float, at: Moment) -> None:

@@ -35,6 +35,11 @@ class Run:
         """The blocks, counted from the slice's start."""
         return tuple(Block(block.start + self.span.start, block.stop + self.span.start) for block in self.blocks)
 
+    @cached_property
+    def stops(self) -> tuple[int, ...]:
+        """Where blocks end."""
+        return tuple(block.stop for block in self.blocks)
+
     @property
     def size(self) -> int:
         """Values of the run."""
@@ -42,13 +47,10 @@ class Run:
 
 
 class Work(NamedTuple):
-    """A run, and what its update reads and writes from one version to the next."""
+    """A run, and the vectors that its update reads and writes, in the order of `Optimizer.names`, without u."""
 
     run: Run
-    weights: Vector
-    old: Mapping[str, Vector]
-    new: Mapping[str, Vector]
-    made: Vector
+    vectors: tuple[Vector, ...]
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,9 @@ class Slice:
         return self._work[version % 2]
 
     def _lend(self, run: Run, parity: int) -> Work:
-        old, new = ({name: values[run.span] for name, values in self.states[at].items()} for at in (parity, 1 - parity))
         weights, made = (self.buffers[at][self.span][run.span] for at in (parity, 1 - parity))
-        return Work(run, weights, old, new, made)
+        old, new = (self.states[at] for at in (parity, 1 - parity))
+        return Work(run, (weights, made, *(state[name][run.span] for name in old for state in (old, new))))
 
     def state(self, version: int) -> Mapping[str, Vector]:
         """The optimizer's state of `version`."""

@@ -1,8 +1,9 @@
 """Partial sums as a server reads them: its workers' where they lie, those of other hosts as they came."""
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,41 +32,52 @@ class Scratch(threading.local):
         return self._kept[depth][:size]
 
 
-class Adding:
-    """Adds up one sum; any thread may do some of its runs."""
+class Addends(NamedTuple):
+    """What a tape with a sum on it reads beside other registers: partial sums, and rooms between them.
 
-    def __init__(self, tape: Tape, gradients: tuple[Vector, ...], depth: int, scratch: Scratch) -> None:
-        self._tape, self._gradients, self._depth, self._scratch = tape, gradients, depth, scratch
-
-    def __call__(self, run: slice, out: Vector) -> None:
-        """Write the values of `run` into out."""
-        rooms = (self._scratch.at(1 + level, out.size) for level in range(self._depth))
-        play(self._tape, (out, *rooms, *(gradient[run] for gradient in self._gradients)))
-
-
-def record_sum(total: Any, share: np.float32 | None = None) -> tuple[Tape, tuple[Handle, ...], int]:
-    """A sum by its tree, on a tape; its handles from left to right; how many registers it needs between.
-
-    Register 0 is the sum; then come those between, then the handles.
+    gradients: the partial sums (n,), of which each run has its part.  depth: registers between, which come first.
     """
-    handles, depth = tuple(_handles(total)), _depth(total)
-    out, left = Register(0), iter(range(1 + depth, 1 + depth + len(handles)))
-    tape = Tape((out,))
 
-    def record(part: Any, room: Register, level: int) -> Register:
+    gradients: tuple[Vector, ...] = ()
+    depth: int = 0
+
+    def vectors(self, run: slice, scratch: Scratch) -> Iterator[Vector]:
+        """Those of a run. Depth 0 of scratch is left to the caller."""
+        for level in range(self.depth):
+            yield scratch.at(1 + level, run.stop - run.start)
+        for gradient in self.gradients:
+            yield gradient[run]
+
+
+def record_sum(tape: Tape, total: Any, out: Register, first: int, share: float | None = None) -> tuple[Handle, ...]:
+    """Put a sum, added by its tree, on a tape; gives its handles.
+
+    out: where it goes. first: the first register for what lies between, of which there are `depth_of(total)`; behind
+    them come the handles'. share: what the sum is multiplied by.
+    """
+    handles, left = tuple(_handles(total)), iter(range(first + depth_of(total), sys.maxsize))
+
+    def record(part: Any, room: Register, between: int) -> Register:
         """The register that has a part: its own if it is a handle, else `room`."""
         if not isinstance(part, tuple):
             return Register(next(left))
-        first = record(part[0], room, level)
-        tape.add(first, record(part[1], Register(level), level + 1), out=room)
+        one = record(part[0], room, between)
+        tape.add(one, record(part[1], Register(between), between + 1), out=room)
         return room
 
-    found = record(total, out, 1)
+    found = record(total, out, first)
     if share is not None:
-        tape.multiply(found, float(share), out=out)
+        tape.multiply(found, share, out=out)
     elif found is not out:
         tape.copy(found, out=out)
-    return tape, handles, depth
+    return handles
+
+
+def depth_of(total: Any) -> int:
+    """Rooms that a sum needs beside its own: its right half is added up while the left one waits."""
+    if not isinstance(total, tuple):
+        return 0
+    return max(depth_of(total[0]), depth_of(total[1]) + isinstance(total[1], tuple))
 
 
 def _handles(total: Any) -> Iterator[Handle]:
@@ -74,14 +86,6 @@ def _handles(total: Any) -> Iterator[Handle]:
         yield from _handles(total[1])
     else:
         yield total
-
-
-def _depth(total: Any) -> int:
-    """Rooms that a sum needs beside its own: its right half is added up while the left one waits."""
-    if not isinstance(total, tuple):
-        return 0
-    right = _depth(total[1]) + isinstance(total[1], tuple)
-    return max(_depth(total[0]), right)
 
 
 class PartialSums:
@@ -109,8 +113,10 @@ class PartialSums:
 
     def whole(self, total: Any, span: slice, tables: Sequence[Part] = ()) -> Arrived:
         """One slice of a sum, as a value that can leave the host; of tables the parts that it has."""
-        gradient = np.empty(span.stop - span.start, np.float32)
-        self.adding(total, span)(slice(0, gradient.size), gradient)
+        gradient, out = np.empty(span.stop - span.start, np.float32), Register(0)
+        tape = Tape((out,))
+        addends = self.record(tape, total, span, out, 1, None)
+        play(tape, (gradient, *addends.vectors(slice(0, gradient.size), self.scratch)))
         rows = tuple(concatenated(self.rows(total, part, at), part) for at, part in enumerate(tables))
         return Arrived(gradient, self.tail(total).copy(), rows)
 
@@ -124,10 +130,10 @@ class PartialSums:
         else:
             yield total.rows[at]
 
-    def adding(self, total: Any, span: slice, share: np.float32 | None = None) -> "Adding":
-        """What adds a sum up, run by run. share: what to multiply it by."""
-        tape, handles, depth = record_sum(total, share)
-        return Adding(tape, tuple(self._gradient(handle, span) for handle in handles), depth, self.scratch)
+    def record(self, tape: Tape, total: Any, span: slice, out: Register, first: int, share: float | None) -> Addends:
+        """Put the values of `span` of a sum on a tape: see `record_sum`."""
+        handles = record_sum(tape, total, out, first, share)
+        return Addends(tuple(self._gradient(handle, span) for handle in handles), depth_of(total))
 
     def _gradient(self, handle: Handle, span: slice) -> Vector:
         """The values of `span` in a partial sum."""

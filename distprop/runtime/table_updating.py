@@ -48,7 +48,7 @@ class TableUpdater:
         ids, u = self._mean(total, batch)
         values = self._take(ids, u, version)
         first = self._sums(ids, [u])
-        self._optimizer.preparing(ats[self.group])(values)
+        self._optimizer.prepare(values, ats[self.group])
         more = self._make(ids, values, ats, version, closely)
         return np.concatenate([first, more])
 
@@ -59,7 +59,7 @@ class TableUpdater:
         found = self._sums(ids, [u])
         if not self._optimizer.before:
             return found
-        self._optimizer.preparing(ats[self.group])(self._values)
+        self._optimizer.prepare(self._values, ats[self.group])
         return np.concatenate([found, self._sums(ids, [u])])
 
     def finish(self, ats: Ats, version: int, scale: np.float32, closely: bool) -> Sums:
@@ -94,7 +94,7 @@ class TableUpdater:
     def _make(self, ids: Ids, values: Values, ats: Ats, version: int, closely: bool) -> Sums:
         """Update the rows that were taken, and put them into version + 1."""
         if len(ids):
-            self._optimizer.finishing(ats[self.group])(values)
+            self._optimizer.finish(values, ats[self.group])
         width = self._mine.part.slot.shape[-1]
         weights, state = values.scratch.reshape(-1, width), {n: v.reshape(-1, width) for n, v in values.new.items()}
         self._mine.table.make(version + 1, ids, weights, state)

@@ -9,32 +9,49 @@ them those of the weights before it, and of what it has added to them. Running s
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distprop.loops.playing import play
+from distprop.loops.tape import Tape
 from distprop.nn.arena import Arena
 from distprop.optim.groups import Group
-from distprop.optim.norms import clip_scale, global_norm, square_sums
-from distprop.optim.optimizer import Optimizer, Pass
+from distprop.optim.norms import clip_scale, global_norm
+from distprop.optim.optimizer import Optimizer
 from distprop.optim.transforms import Moment
-from distprop.optim.transforms import Run as Values
 from distprop.runtime.batch import Batch
 from distprop.runtime.memory import Vector
 from distprop.runtime.slice import Run, Slice, Work
-from distprop.runtime.summing import Adding, PartialSums
+from distprop.runtime.summing import Addends, PartialSums
 from distprop.runtime.table_updating import Mine, TableUpdater
 from distprop.runtime.threads import Threads
 
 Sums = NDArray[np.float64]
-Rows = tuple[list[float], ...]
+Rows = list[list[float]]
+Kind = tuple[Group, int]
+"""Which runs are updated alike: those of a group; where layers have factors, of a view."""
+Room = Callable[[Run], Vector]
+"""Memory for u, the gradient of a run, which is used up."""
 
 STREAMED = 1_000_000
 """Values of a slice from which on new versions are written past the caches: see docs/decisions/tapes.md."""
 
 RUNS_A_THREAD = 2
 """Runs that are worth waking a thread for."""
+
+
+class Pass(NamedTuple):
+    """What is done to the runs of a kind.
+
+    tells: which rows of sums the tape tells, in its order; of the others all values are 0.  addends: what it reads
+    beside the optimizer's registers.
+    """
+
+    tape: Tape
+    tells: tuple[bool, ...]
+    addends: Addends = Addends()
 
 
 class Updater:
@@ -51,57 +68,49 @@ class Updater:
         self._mine, self._optimizer, self._arena = mine, optimizer, arena
         self._partial, self._threads = sums, threads
         self._streamed = mine.span.stop - mine.span.start >= STREAMED
-        self._rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
         tables = enumerate(zip(mine.parts, mine.tables, strict=True))
         self._tables = tuple(TableUpdater(Mine(at, *table), optimizer, sums) for at, table in tables)
 
     def in_one_pass(self, total: Any, batch: Batch, version: int, factor: float, closely: bool = False) -> Sums:
-        """Make version + 1: sum, mean, squares and update of a run while it is in the cache; gives the rows told."""
-        ats = self._ats(version, factor)
-        halves = {group: (self._optimizer.preparing(at), self._optimizer.finishing(at)) for group, at in ats.items()}
-        means = self._means(total, batch)
-        scratch, streamed = self._partial.scratch, self._streamed
+        """Make version + 1: sum, mean, squares and update of each value at once; gives the rows told."""
+        ats, optimizer = self._ats(version, factor), self._optimizer
 
-        def make(work: Work) -> Rows:
-            run, group = work.run, work.run.group
-            values = Values(scratch.at(0, work.weights.size), *work[1:])
-            if group.frozen:
-                return self._frozen(run, values, closely)
-            means[group](run.span, values.u)
-            if group.follows:
-                return self._followed(run, values, ats[group], closely)
-            prepare, finish = halves[group]
-            with np.errstate(all="ignore"):  # what is not finite is seen in the loss
-                squares = square_sums(values.u, run.blocks)
-                prepare(values)
-                finish(values, streamed)
-                return (squares, *(_change(run, values) if closely else ()))
+        def whole(group: Group, view: int) -> Pass:  # noqa: ARG001 - layers with factors have two passes
+            tape, addends = Tape(optimizer.made), Addends()
+            if not group.frozen:
+                addends = self._mean(tape, total, batch, group)
+            if not group.unlearned:
+                tape.squares(optimizer.names.u)
+                optimizer.record_prepare(tape, ats[group])
+            tells = self._second(tape, group, ats[group], closely)
+            return Pass(tape, (not group.unlearned, *tells), addends)
 
-        dense = self._over(version, make, 3 if closely else 1)
+        dense = self._over(version, whole, 3 if closely else 1, self._scratch)
         return self._with_tables(dense, [one.in_one_pass(total, batch, ats, version, closely) for one in self._tables])
 
     def reduce(self, total: Any, batch: Batch, version: int) -> Sums:
         """The first of two passes: sum, mean, and all that the optimizer does before norms; gives the rows of sums."""
-        ats = self._ats(version)
-        halves = {group: self._optimizer.preparing(at) for group, at in ats.items()}
-        means = self._means(total, batch)
-        whole = self._mine.gradient
+        ats, optimizer, names = self._ats(version), self._optimizer, self._optimizer.names
+        rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
 
-        def make(work: Work) -> Rows:
-            blocks, group, values = work.run.blocks, work.run.group, self._values(work, whole)
+        def first(group: Group, view: int) -> Pass:  # noqa: ARG001 - its factor comes of this
+            tape, rows = (
+                Tape((names.u, *names.new.values())),
+                1 + (optimizer.trust is not None) + bool(optimizer.before),
+            )
             if group.frozen:
-                return _nothing(work.run, self._rows)
-            means[group](work.run.span, values.u)
-            if group.follows:
-                return _nothing(work.run, self._rows)
-            with np.errstate(all="ignore"):
-                rows = [square_sums(values.u, blocks)]
-                rows += [square_sums(work.weights, blocks)] if self._optimizer.trust is not None else []
-                halves[group](values)
-                rows += [square_sums(values.u, blocks)] if self._optimizer.before else []
-            return tuple(rows)
+                return Pass(tape, (False,) * rows)
+            addends = self._mean(tape, total, batch, group)
+            if not group.follows:
+                tape.squares(names.u)
+                if optimizer.trust is not None:
+                    tape.squares(names.w)
+                optimizer.record_prepare(tape, ats[group])
+                if optimizer.before:
+                    tape.squares(names.u)
+            return Pass(tape, (not group.follows,) * rows, addends)
 
-        dense = self._over(version, make, self._rows)
+        dense = self._over(version, first, rows, self._reduced)
         return self._with_tables(dense, [one.reduce(total, batch, ats, version) for one in self._tables])
 
     def finish(self, sums: Mapping[int, Sums], version: int, factor: float, closely: bool = False) -> Sums:
@@ -112,50 +121,43 @@ class Updater:
         ats, gathered = self._ats(version, factor), np.concatenate([sums[piece] for piece in sorted(sums)], axis=1)
         scale = np.float32(clip_scale(global_norm(self._prepared(gathered).tolist()), self._optimizer.clip_norm))
         trusts = self._trusts(gathered, float(scale)) if self._optimizer.trust is not None else {}
-        halves = {group: self._optimizer.finishing(at) for group, at in ats.items()}
-        whole = self._mine.gradient
 
-        def make(work: Work) -> Rows:
-            run, values = work.run, self._values(work, whole)
-            if run.group.frozen:
-                return self._frozen(run, values, closely)[1:]
-            if run.group.follows:
-                return self._followed(run, values, ats[run.group], closely)[1:]
-            half = self._trusting(ats[run.group], trusts[run.view]) if trusts else halves[run.group]
-            with np.errstate(all="ignore"):
-                if scale != 1.0:
-                    np.multiply(values.u, scale, out=values.u)
-                half(values, self._streamed)
-                return _change(run, values) if closely else ()
+        def second(group: Group, view: int) -> Pass:
+            tape, u = Tape(self._optimizer.made), self._optimizer.names.u
+            at = replace(ats[group], trust=trusts[view]) if trusts else ats[group]
+            if scale != 1.0 and not group.unlearned:
+                tape.multiply(u, float(scale), out=u)
+            return Pass(tape, self._second(tape, group, at, closely))
 
-        dense = self._over(version, make, 2 if closely else 0)
+        dense = self._over(version, second, 2 if closely else 0, self._reduced)
         return self._with_tables(dense, [one.finish(ats, version, scale, closely) for one in self._tables])
+
+    def _mean(self, tape: Tape, total: Any, batch: Batch, group: Group) -> Addends:
+        """Put the mean gradient on a tape, into u."""
+        names, first = self._optimizer.names, self._optimizer.registers
+        return self._partial.record(tape, total, self._mine.span, names.u, first, float(batch.share(group)))
+
+    def _second(self, tape: Tape, group: Group, at: Moment, closely: bool) -> tuple[bool, ...]:
+        """Put the second half of an update on a tape, and what is told of it; gives which rows those are."""
+        optimizer, names = self._optimizer, self._optimizer.names
+        if group.frozen:
+            optimizer.record_freeze(tape)
+        elif group.follows:
+            optimizer.record_follow(tape, at, group.follows)
+        else:
+            optimizer.record_finish(tape, at)
+        if not closely:
+            return ()
+        had, changed = group.frozen or not group.follows, not group.unlearned
+        if had:
+            tape.squares(names.w)
+        if changed:
+            tape.subtract(names.scratch, names.w, out=names.u)
+            tape.squares(names.u)
+        return had, changed
 
     def _with_tables(self, dense: Sums, tables: Sequence[Sums]) -> Sums:
         return np.concatenate([dense, *tables], axis=1) if tables and len(dense) else dense
-
-    def _means(self, total: Any, batch: Batch) -> dict[Group, Adding]:
-        """What makes the mean gradient of each group."""
-        span = self._mine.span
-        return {group: self._partial.adding(total, span, batch.share(group)) for group in self._groups}
-
-    def _values(self, work: Work, whole: Vector) -> Values:
-        return Values(whole[work.run.span], *work[1:])
-
-    def _frozen(self, run: Run, values: Values, closely: bool) -> Rows:
-        """The same weights again; a gradient that changes nothing is none."""
-        self._optimizer.freezing()(values)
-        nothing, *_ = _nothing(run, 1)
-        return (nothing, square_sums(values.w, run.blocks), nothing) if closely else (nothing,)
-
-    def _followed(self, run: Run, values: Values, at: Moment, closely: bool) -> Rows:
-        """Running statistics move to the batch's, which are no gradient: nothing clips them, no norm has them."""
-        self._optimizer.following(at, run.group.follows)(values)
-        return _nothing(run, 3 if closely else 1)
-
-    def _trusting(self, at: Moment, trust: float) -> Pass:
-        """The second half of a layer's update that has a factor of its own."""
-        return self._optimizer.finishing(replace(at, trust=trust))
 
     def _ats(self, version: int, factor: float = 1.0) -> dict[Group, Moment]:
         return {group: self._optimizer.at(version, factor, group) for group in self._groups}
@@ -164,6 +166,10 @@ class Updater:
     def _groups(self) -> tuple[Group, ...]:
         groups = [run.group for run in self._mine.runs] + [table.group for table in self._tables]
         return tuple(dict.fromkeys(groups))
+
+    @cached_property
+    def _kinds(self) -> tuple[Kind, ...]:
+        return tuple(dict.fromkeys(self._kind(run) for run in self._mine.runs))
 
     def _prepared(self, gathered: Sums) -> Sums:
         """The row of what is updated with: the gradient, or what became of it."""
@@ -181,19 +187,33 @@ class Updater:
             found[view] = trust(scale * u, w) if group.decay else 1.0
         return found
 
-    def _over(self, version: int, make: Callable[[Work], Rows], rows: int) -> Sums:
-        """`make` of all runs, on as many threads as are worth it; the sums of all their blocks, row by row."""
-        found = self._threads.map(make, self._mine.work(version), least=RUNS_A_THREAD)
-        listed = [[value for part in found for value in part[row]] for row in range(rows)]
-        return np.array(listed, np.float64)
+    def _kind(self, run: Run) -> Kind:
+        return run.group, run.view if self._optimizer.trust is not None else 0
+
+    def _over(self, version: int, record: Callable[[Group, int], Pass], rows: int, room: Room) -> Sums:
+        """Play what is recorded for each kind over its runs, on as many threads as are worth it.
+
+        Gives the sums of all blocks, row by row.
+        """
+        passes = {kind: record(*kind) for kind in self._kinds}
+
+        def over(work: Work) -> Rows:
+            tape, tells, addends = passes[self._kind(work.run)]
+            if not tape.ops:
+                return [_zeros(work.run) for _ in tells]
+            read = addends.vectors(work.run.span, self._partial.scratch)
+            told = iter(play(tape, (room(work.run), *work.vectors, *read), work.run.stops, self._streamed))
+            return [next(told) if one else _zeros(work.run) for one in tells]
+
+        found = self._threads.map(over, self._mine.work(version), least=RUNS_A_THREAD)
+        return np.array([[value for part in found for value in part[row]] for row in range(rows)], np.float64)
+
+    def _scratch(self, run: Run) -> Vector:
+        return self._partial.scratch.at(0, run.size)
+
+    def _reduced(self, run: Run) -> Vector:
+        return self._mine.gradient[run.span]
 
 
-def _change(run: Run, values: Values) -> Rows:
-    """Squares of the weights before an update that is done, and of what it has added to them. u is used up."""
-    np.subtract(values.scratch, values.w, out=values.u)
-    return square_sums(values.w, run.blocks), square_sums(values.u, run.blocks)
-
-
-def _nothing(run: Run, rows: int) -> Rows:
-    """So many rows of zeros, a value a block."""
-    return tuple([0.0] * len(run.blocks) for _ in range(rows))
+def _zeros(run: Run) -> list[float]:
+    return [0.0] * len(run.blocks)

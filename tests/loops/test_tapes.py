@@ -1,15 +1,18 @@
 """The law of tapes: the compiled loop has NumPy's bits, whatever is recorded, on whatever values, at whatever size."""
 
+from itertools import accumulate
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.loops import playing
+from distprop.loops.operations import SQUARES
 from distprop.loops.tape import Register, Tape
 
 needs_compiled = pytest.mark.skipif(not playing.compiled(), reason="the compiled loop was not built: no C compiler")
-REGISTERS = 5
+REGISTERS, MOST_SUMS = 5, 8
 ODD = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3.4e38, 1.0], np.float32)
 BINARY, WITH_LIMIT, UNARY = ("add", "subtract", "multiply", "divide"), ("minimum", "maximum"), ("sqrt", "sign", "copy")
 
@@ -33,10 +36,20 @@ def operations(draw):
 
 @st.composite
 def tapes(draw):
-    tape = Tape(draw(st.sets(st.integers(0, REGISTERS - 1).map(Register))))
+    register = st.integers(0, REGISTERS - 1).map(Register)
+    tape = Tape(draw(st.sets(register)))
     for name, arguments in draw(st.lists(operations(), min_size=1, max_size=12)):
         getattr(tape, name)(*arguments)
+        if draw(st.integers(0, 3)) == 0 and len([op for op in tape.ops if op.code == SQUARES]) < MOST_SUMS:
+            tape.squares(draw(register))
     return tape
+
+
+@st.composite
+def cut(draw):
+    """Where blocks end; empty ones among them."""
+    size = st.integers(0, 40) | st.sampled_from([511, 512, 513, 1024, 1100])
+    return tuple(accumulate(draw(st.lists(size, min_size=1, max_size=4))))
 
 
 def drawn(size: int, seed: int, offset: int) -> tuple[np.ndarray, ...]:
@@ -60,18 +73,19 @@ def kept(tape: Tape, vectors: tuple[np.ndarray, ...]) -> list[bytes]:
 @needs_compiled
 @given(
     tape=tapes(),
-    size=st.integers(0, 40) | st.sampled_from([511, 512, 513, 1024, 1100, 2600]),
+    stops=cut(),
     seed=st.integers(0, 99),
     offset=st.integers(0, 15),
     streamed=st.booleans(),
 )
 @settings(deadline=None)
-def test_a_compiled_tape_has_numpys_bits(tape, size, seed, offset, streamed):
-    compiled, plain = drawn(size, seed, offset), drawn(size, seed, offset)
-    playing.play(tape, compiled, streamed)
+def test_a_compiled_tape_has_numpys_bits(tape, stops, seed, offset, streamed):
+    compiled, plain = drawn(stops[-1], seed, offset), drawn(stops[-1], seed, offset)
+    sums = playing.play(tape, compiled, stops, streamed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(playing, "_compiled", None)
-        playing.play(tape, plain)
+        plain_sums = playing.play(tape, plain, stops)
+    np.testing.assert_array_equal(sums, plain_sums)  # to the bit; NaN is equal to NaN
     assert kept(tape, compiled) == kept(tape, plain)
 
 
@@ -114,15 +128,16 @@ def test_a_sum_of_more_vectors_than_are_compiled():
         ((np.zeros(3, np.float32), np.zeros(3, np.int32)), [(0, 0, 0, 1, 0.0)], "not of float32"),
         ((np.zeros(3, np.float32),), [(0, 0, 0, 1, 0.0)], "does not exist"),
         ((np.zeros(3, np.float32),), [(0, -1, 0, 0, 0.0)], "does not exist"),
-        ((np.zeros(3, np.float32),), [(10, 0, 0, 0, 0.0)], "does not exist"),
+        ((np.zeros(3, np.float32),), [(11, 0, 0, 0, 0.0)], "does not exist"),
         ((np.zeros(3, np.float32),), [(0, 0, 0, 0, 0.0)] * 513, "too long"),
         ((np.zeros(3, np.float32),) * 257, [], "too many registers"),
+        ((np.zeros(3, np.float32),), [(10, 0, 0, -1, 0.0)] * 9, "too many sums"),
         ((np.zeros(3, np.float32),) * 33, [(0, n, n, n, 0.0) for n in range(33)], "writes to too many"),
     ],
 )
 def test_the_compiled_loop_touches_nothing_that_it_was_not_lent(vectors, ops, why):
     with pytest.raises(ValueError, match=why):
-        playing._compiled.play(ops, vectors, 1, False)
+        playing._compiled.play(ops, vectors, 1, (3,), False)
 
 
 @needs_compiled
@@ -130,10 +145,26 @@ def test_what_is_read_only_is_not_kept_into():
     vector = np.zeros(3, np.float32)
     vector.flags.writeable = False
     with pytest.raises((ValueError, BufferError), match="read-only"):
-        playing._compiled.play([], (vector,), 1, False)
+        playing._compiled.play([], (vector,), 1, (3,), False)
 
 
 @needs_compiled
 def test_strided_vectors_are_refused():
     with pytest.raises((ValueError, BufferError), match="contiguous"):
-        playing._compiled.play([], (np.zeros(8, np.float32)[::2],), 0, False)
+        playing._compiled.play([], (np.zeros(8, np.float32)[::2],), 0, (4,), False)
+
+
+@needs_compiled
+@pytest.mark.parametrize(("stops", "why"), [((1, 2), "do not end"), ((2, 1, 3), "out of order"), ((4,), "do not end")])
+def test_blocks_that_do_not_fit_are_refused(stops, why):
+    with pytest.raises(ValueError, match=why):
+        playing._compiled.play([], (np.zeros(3, np.float32),), 0, stops, False)
+
+
+def test_squares_are_told_block_by_block_as_they_are_at_that_moment():
+    x = np.arange(6, dtype=np.float32)
+    tape = Tape(())
+    tape.squares(Register(0))
+    tape.multiply(Register(0), 2.0, out=Register(0))
+    tape.squares(Register(0))
+    assert playing.play(tape, (x,), (2, 2, 6)) == [[1.0, 0.0, 54.0], [4.0, 0.0, 216.0]]

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.errors import ConfigError
+from distprop.loops.playing import play
+from distprop.loops.tape import Tape
 from distprop.optim.groups import PLAIN, Group, group_views
 from distprop.optim.optimizer import finite_ratio
 from distprop.optim.optimizers import OPTIMIZERS, Extras, build_optimizer
-from distprop.optim.transforms import Run
 from tests.optim.test_optimizers import drawn, run
 
 VIEWS = ("0.dense.W", "0.dense.b", "1.layer_norm.scale", "2.dense.W", "2.dense.b")
@@ -134,7 +135,9 @@ def test_freezing_keeps_weights_and_state():
     optimizer = made("adam", average=0.9)
     old, new = ({key: np.zeros_like(w) for key in optimizer.state_names} for _ in range(2))
     out = np.empty_like(w)
-    optimizer.freezing()(Run(g, w, old, new, out))
+    tape = Tape(optimizer.made)
+    optimizer.record_freeze(tape)
+    play(tape, (g, w, out, *(pair[name] for name in optimizer.state_names for pair in (old, new))))
     assert out.tobytes() == new["average"].tobytes() == w.tobytes()
     assert not new["gradients"].any() and not new["squares"].any()
 

@@ -57,10 +57,10 @@ def run(made: Optimizer, w: np.ndarray, gradients: list[np.ndarray], spans=(slic
                 made.update(part.w, part.u, part.old, part.scratch, part.new, at)
         else:
             for part in lent:
-                made.preparing(at)(part)
+                made.prepare(part, at)
             at = replace(at, trust=made.trust(float(np.linalg.norm(g)), float(np.linalg.norm(w))))
             for part in lent:
-                made.finishing(at)(part)
+                made.finish(part, at)
         w, old = w_out, new
         for vector in (w, *old.values()):
             vector.flags.writeable = False
