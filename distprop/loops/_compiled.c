@@ -1,7 +1,7 @@
 /* Plays a tape piece by piece: every value is read from memory once, and written once.
  *
  * Each operation is a single one of IEEE 754 on float32, as in NumPy's loops. So the bits are NumPy's, if the compiler
- * neither contracts nor reorders: see the flags in pyproject.toml. */
+ * neither contracts nor reorders: see the flags in setup.py. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
