@@ -1,14 +1,21 @@
-"""The one compiled file; all else about the package is in pyproject.toml."""
+"""The compiled files; all else about the package is in pyproject.toml."""
 
 from setuptools import Extension, setup
 
-LOOP = Extension(
-    "distprop.loops._compiled",
-    ["distprop/loops/_compiled.c"],
-    optional=True,  # without a C compiler NumPy does the same, to the same bits
-    py_limited_api=True,
-    # Nothing is contracted to fused operations, whose bits are others. errno and exceptions are nobody's concern.
-    extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
-)
 
-setup(ext_modules=[LOOP], options={"bdist_wheel": {"py_limited_api": "cp311"}})
+def compiled(name: str) -> Extension:
+    """A module of one C file."""
+    return Extension(
+        f"distprop.loops.{name}",
+        [f"distprop/loops/{name}.c"],
+        optional=True,  # without a C compiler NumPy does the same, to the same bits
+        py_limited_api=True,
+        # Nothing is contracted to fused operations, whose bits are others. errno and exceptions are nobody's concern.
+        extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+    )
+
+
+setup(
+    ext_modules=[compiled("_compiled"), compiled("_images")],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

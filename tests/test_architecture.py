@@ -22,7 +22,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "files": "pyarrow",
     "importing": "errors",
     # arrays, vectors, Parquet: they never meet
-    "nn": "errors importing philox suggest numpy",
+    "nn": "errors importing loops philox suggest numpy",
     "loops": "numpy",
     "optim": "errors loops suggest numpy",
     "data": "errors philox suggest numpy pyarrow sklearn PIL",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from distprop.errors import ConfigError, ShapeError
+from distprop.loops import images as loops
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw, InitSpec, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
@@ -171,8 +172,13 @@ class _Product:
         window, (rows, channels) = self.window, (len(x), x.shape[3])
         if len(window.taps) == 1 and not window.pads and window.output == x.shape[1:3]:
             return x.reshape(-1, channels)
-        padded, places = window.pad(x, ctx), (rows, *window.output)
+        places = (rows, *window.output)
         size = math.prod(places), len(window.taps) * channels
+        if channels > NARROW and self.groups == 1 and loops.compiled(x):
+            patches = ctx.shared("patches", (*places, *_kernel(window), channels))
+            loops.gather(x, patches, *window.sliding)
+            return patches.reshape(size)
+        padded = window.pad(x, ctx)
         if channels <= NARROW and self.groups == 1:
             patches = ctx.shared("patches", (*_kernel(window), channels, *places))
             for i, j in window.taps:

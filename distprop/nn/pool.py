@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from distprop.loops import images as loops
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.window import Settings, Window, as_images, image_shape, pair, plain, require_padding
 
 Share = Callable[[int, Array, Array], None]
 """(number, dy, out): writes what that tap gets of dy (N, H', W', C). Once for each tap, last one first."""
-Pool = Callable[[Window, Array, Array, Context], Share]
+Back = Callable[[Array, Array], None]
+"""(dy (N, H', W', C), dx (N, H, W, C)): writes dx."""
+Pool = Callable[[Window, Array, Array, Context], Back]
 """(window, x (N, H, W, C), y (N, H', W', C), context): writes y, and gives the way back."""
 
 
@@ -60,11 +63,11 @@ def _pool(kind: str, settings: Mapping[str, Any], flat: bool, pool: Pool) -> Lay
         images, shape = as_images(x, flat), x.shape
         window = sliding.window(images.shape[1:])
         y = ctx.buffer("y", (len(x), *window.output, shape[-1]))
-        share = pool(window, images, y, ctx)
+        back = pool(window, images, y, ctx)
 
         def backward(dy: Array, g: Params) -> Array:  # noqa: ARG001
             dx = ctx.passing("dx", images.shape)
-            _scatter(window, dy.reshape(y.shape), dx, share, ctx)
+            back(dy.reshape(y.shape), dx)
             return dx.reshape(shape)
 
         return y.reshape(len(x), *window.output[flat:], shape[-1]), backward
@@ -72,7 +75,17 @@ def _pool(kind: str, settings: Mapping[str, Any], flat: bool, pool: Pool) -> Lay
     return Layer(kind, settings, shapes, forward, forgets=True, in_pieces=True)
 
 
-def _largest(window: Window, x: Array, y: Array, ctx: Context) -> Share:
+def _largest(window: Window, x: Array, y: Array, ctx: Context) -> Back:
+    size = window.down.kernel, window.across.kernel
+    if window.tiles and loops.compiled(x) and math.prod(size) <= loops.MOST_TAPS:
+        winner = ctx.buffer("winner", y.shape, np.int8)
+        loops.largest(x, y, winner, size)
+        return lambda dy, dx: loops.share(np.ascontiguousarray(dy), winner, dx, size)
+    share = _largest_by_taps(window, x, y, ctx)
+    return lambda dy, dx: _scatter(window, dy, dx, share, ctx)
+
+
+def _largest_by_taps(window: Window, x: Array, y: Array, ctx: Context) -> Share:
     padded = window.pad(x, ctx, -math.inf)
     first, *others = window.taps
     beats = ctx.buffer("beats", (1 + len(others), *y.shape), np.bool_)  # this tap is larger than all before it
@@ -83,6 +96,7 @@ def _largest(window: Window, x: Array, y: Array, ctx: Context) -> Share:
         if ctx.training:
             np.greater(under, y, out=beats[number])
         np.maximum(y, under, out=y)
+    np.add(y, 0.0, out=y)  # of 0 and -0 either may be taken for the larger one: here it is 0
 
     def share(number: int, dy: Array, out: Array) -> None:
         open_ = ctx.shared("open", y.shape, np.bool_)  # no later tap was the largest
@@ -98,14 +112,18 @@ def _largest(window: Window, x: Array, y: Array, ctx: Context) -> Share:
     return share
 
 
-def _mean(window: Window, x: Array, y: Array, ctx: Context) -> Share:
+def _mean(window: Window, x: Array, y: Array, ctx: Context) -> Back:
     padded = window.pad(x, ctx)
     y.fill(0)
     for tap in window.taps:
         np.add(y, window.tap(padded, tap), out=y)
     part = _parts(window).astype(ctx.dtype)
     np.multiply(y, part, out=y)
-    return lambda number, dy, out: np.multiply(dy, part, out=out)  # noqa: ARG005 - the same for each tap
+
+    def share(number: int, dy: Array, out: Array) -> None:  # noqa: ARG001 - the same for each tap
+        np.multiply(dy, part, out=out)
+
+    return lambda dy, dx: _scatter(window, dy, dx, share, ctx)
 
 
 def _parts(window: Window) -> Array:

@@ -76,6 +76,17 @@ class Window:
         return self.down.out, self.across.out
 
     @property
+    def sliding(self) -> tuple[Pair, Pair, Pair, Pair]:
+        """Kernel, stride, dilation and padding before, each down and across."""
+        down, across = self.down, self.across
+        return (
+            (down.kernel, across.kernel),
+            (down.stride, across.stride),
+            (down.dilation, across.dilation),
+            (down.before, across.before),
+        )
+
+    @property
     def taps(self) -> list[Pair]:
         """The window's places (i, j), row by row."""
         return [(i, j) for i in range(self.down.kernel) for j in range(self.across.kernel)]
