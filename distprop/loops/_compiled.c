@@ -154,7 +154,7 @@ static void play(const Tape *tape) {
 #endif
 }
 
-/* ---- from Python -------------------------------------------------------------------------------------------------- */
+/* ---- from Python ------------------------------------------------------------------------------------------------- */
 
 static int refuse(const char *why) {
     PyErr_SetString(PyExc_ValueError, why);

@@ -26,7 +26,7 @@ typedef struct {
     Py_ssize_t down, across;
 } Pair;
 
-/* ---- the largest value under windows that lie side by side -------------------------------------------------------- */
+/* ---- the largest value under windows that lie side by side ------------------------------------------------------- */
 
 /* The first of the largest values and its tap, for channels `at` to `at + WIDE` or one alone. A NaN is the largest of
  * all. 0.0 is added so that of 0 and -0 it is 0 whichever came first. */
@@ -89,7 +89,7 @@ void distprop_share(const float *dy, const int8_t *winner, float *dx, const Imag
     }
 }
 
-/* ---- patches ------------------------------------------------------------------------------------------------------ */
+/* ---- patches ----------------------------------------------------------------------------------------------------- */
 
 /* How a window of `size` slides over images: `before` values of padding precede them; `out` places. */
 typedef struct {
@@ -128,7 +128,39 @@ static void gather(const float *x, float *to, const Images *in, const Window *wi
                 }
 }
 
-/* ---- from Python -------------------------------------------------------------------------------------------------- */
+/* Writes what lies under one tap at the places of a row, of one channel: zeros where that is padding. from: the tap's
+ * place at the first of them. */
+static float *plane_row(const float *line, float *to, Py_ssize_t from, const Images *in, const Window *window) {
+    Py_ssize_t places = window->out.across, step = window->stride.across, place = 0;
+    for (; place < places && from < 0; place++, from += step) *to++ = 0.0f;
+    Py_ssize_t inside = from < in->w ? (in->w - from - 1) / step + 1 : 0, stop = place + inside;
+    if (stop > places) stop = places;
+    if (step * in->c == 1) {
+        memcpy(to, line + from, (stop - place) * sizeof(float));
+        to += stop - place, place = stop;
+    }
+    for (; place < stop; place++, from += step) *to++ = line[from * in->c];
+    for (; place < places; place++) *to++ = 0.0f;
+    return to;
+}
+
+/* The same as `gather`, in another order: taps, then channels, then images and places. */
+static void planes(const float *x, float *to, const Images *in, const Window *window) {
+    for (Py_ssize_t tap = 0; tap < window->size.down * window->size.across; tap++) {
+        Py_ssize_t down = tap / window->size.across * window->dilation.down - window->before.down;
+        Py_ssize_t across = tap % window->size.across * window->dilation.across - window->before.across;
+        for (Py_ssize_t channel = 0; channel < in->c; channel++)
+            for (Py_ssize_t image = 0; image < in->n; image++)
+                for (Py_ssize_t i = 0; i < window->out.down; i++) {
+                    Py_ssize_t line = i * window->stride.down + down;
+                    if (line >= 0 && line < in->h)
+                        to = plane_row(x + (image * in->h + line) * in->w * in->c + channel, to, across, in, window);
+                    else memset(to, 0, window->out.across * sizeof(float)), to += window->out.across;
+                }
+    }
+}
+
+/* ---- from Python ------------------------------------------------------------------------------------------------- */
 
 static PyObject *finish(int good, Py_buffer *views, int count) {
     while (count) PyBuffer_Release(&views[--count]);
@@ -179,8 +211,7 @@ static PyObject *python_share(PyObject *module, PyObject *args) {
     return finish(good, views, 3);
 }
 
-static PyObject *python_gather(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *gathered(PyObject *args, void (*write)(const float *, float *, const Images *, const Window *)) {
     Py_buffer views[2]; /* x, patches */
     Images in;
     Window w;
@@ -190,14 +221,24 @@ static PyObject *python_gather(PyObject *module, PyObject *args) {
         return NULL;
     Py_ssize_t value = sizeof(float), row = w.size.down * w.size.across * in.c;
     int good = in.n >= 0 && in.h >= 0 && in.w >= 0 && in.c >= 0 && w.size.down > 0 && w.size.across > 0 &&
-               w.out.down >= 0 && w.out.across >= 0 && views[0].len == in.n * in.h * in.w * in.c * value &&
+               w.stride.across > 0 && w.out.down >= 0 && w.out.across >= 0 && views[0].len == in.n * in.h * in.w * in.c * value &&
                views[1].len == in.n * w.out.down * w.out.across * row * value;
     if (good) {
         Py_BEGIN_ALLOW_THREADS
-        gather(views[0].buf, views[1].buf, &in, &w);
+        write(views[0].buf, views[1].buf, &in, &w);
         Py_END_ALLOW_THREADS
     }
     return finish(good, views, 2);
+}
+
+static PyObject *python_gather(PyObject *module, PyObject *args) {
+    (void)module;
+    return gathered(args, gather);
+}
+
+static PyObject *python_planes(PyObject *module, PyObject *args) {
+    (void)module;
+    return gathered(args, planes);
 }
 
 static PyMethodDef METHODS[] = {
@@ -205,6 +246,7 @@ static PyMethodDef METHODS[] = {
     {"share", python_share, METH_VARARGS, "share(dy, winner, dx, shape, size): see _images.pyi."},
     {"gather", python_gather, METH_VARARGS,
      "gather(x, patches, shape, size, stride, dilation, before, out): see _images.pyi."},
+    {"planes", python_planes, METH_VARARGS, "planes: as gather, in another order: see _images.pyi."},
     {NULL, NULL, 0, NULL},
 };
 

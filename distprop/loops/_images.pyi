@@ -8,3 +8,6 @@ def share(dy: Array, winner: Array, dx: Array, shape: Images, size: Pair) -> Non
 def gather(
     x: Array, patches: Array, shape: Images, size: Pair, stride: Pair, dilation: Pair, before: Pair, out: Pair
 ) -> None: ...
+def planes(
+    x: Array, patches: Array, shape: Images, size: Pair, stride: Pair, dilation: Pair, before: Pair, out: Pair
+) -> None: ...

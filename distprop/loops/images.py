@@ -41,3 +41,8 @@ def gather(x: Array, patches: Array, size: Pair, stride: Pair, dilation: Pair, b
     before: values of padding that precede the images, above and to the left.
     """
     _images.gather(x, patches, x.shape, size, stride, dilation, before, patches.shape[1:3])
+
+
+def planes(x: Array, patches: Array, size: Pair, stride: Pair, dilation: Pair, before: Pair) -> None:
+    """As `gather`, with places last: patches (down, across, C, N, H', W')."""
+    _images.planes(x, patches, x.shape, size, stride, dilation, before, patches.shape[4:])

@@ -174,10 +174,8 @@ class _Product:
             return x.reshape(-1, channels)
         places = (rows, *window.output)
         size = math.prod(places), len(window.taps) * channels
-        if channels > NARROW and self.groups == 1 and loops.compiled(x):
-            patches = ctx.shared("patches", (*places, *_kernel(window), channels))
-            loops.gather(x, patches, *window.sliding)
-            return patches.reshape(size)
+        if self.groups == 1 and loops.compiled(x):
+            return self._by_loops(x, size, places, ctx)
         padded = window.pad(x, ctx)
         if channels <= NARROW and self.groups == 1:
             patches = ctx.shared("patches", (*_kernel(window), channels, *places))
@@ -191,6 +189,17 @@ class _Product:
             for i, j in window.taps:
                 under = window.tap(padded, (i, j))
                 patches[:, :, :, :, i, j] = under.reshape(patches.shape[:4] + patches.shape[6:])
+        return patches.reshape(size)
+
+    def _by_loops(self, x: Array, size: tuple[int, int], places: tuple[int, int, int], ctx: Context) -> Array:
+        """The same, written by compiled loops, without a copy of x that has padding."""
+        kernel, channels = _kernel(self.window), x.shape[3]
+        if channels <= NARROW:
+            patches = ctx.shared("patches", (*kernel, channels, *places))
+            loops.planes(x, patches, *self.window.sliding)
+            return patches.reshape(size[1], size[0]).T
+        patches = ctx.shared("patches", (*places, *kernel, channels))
+        loops.gather(x, patches, *self.window.sliding)
         return patches.reshape(size)
 
 

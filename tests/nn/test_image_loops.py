@@ -54,7 +54,7 @@ def test_the_largest_value_and_its_share_have_numpys_bits(shape, size, seed, odd
 
 
 @given(
-    shape=SHAPES.filter(lambda shape: shape[3] > 4),
+    shape=SHAPES,
     kernel=PAIR,
     stride=PAIR,
     dilation=PAIR,
@@ -96,7 +96,8 @@ def test_shapes_that_do_not_fit_are_refused(name, shape, size):
         getattr(images._images, name)(*arrays, shape, size)
 
 
-def test_patches_that_do_not_fit_are_refused():
+@pytest.mark.parametrize("name", ["gather", "planes"])
+def test_patches_that_do_not_fit_are_refused(name):
     x, patches = np.zeros((1, 2, 2, 3), "f"), np.zeros((1, 2, 2, 9, 2), "f")
     with pytest.raises(ValueError, match="fit together"):
-        images._images.gather(x, patches, x.shape, (3, 3), (1, 1), (1, 1), (1, 1), (2, 2))
+        getattr(images._images, name)(x, patches, x.shape, (3, 3), (1, 1), (1, 1), (1, 1), (2, 2))
