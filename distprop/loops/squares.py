@@ -8,10 +8,20 @@ LANES = 16
 """Value i of a block is added in lane i modulo so many, and then the lanes are, from the first to the last."""
 
 
+ROWS = 256
+"""Squares of so many lanes at once: 32 kB."""
+
+
 def square_sum(block: Array) -> float:
     """The sum of squares of n values (n,). Squares of float32 are exact in float64, and leave its range nowhere."""
-    whole = block.size // LANES * LANES
-    squares = np.square(block, dtype=np.float64)
-    lanes = np.add.reduce(squares[:whole].reshape(-1, LANES), axis=0)
-    lanes[: block.size - whole] += squares[whole:]
-    return float(np.add.accumulate(lanes)[-1])
+    rows = np.zeros((1 + ROWS, LANES))  # the first are the lanes so far
+    for start in range(0, block.size, ROWS * LANES):
+        values = block[start : start + ROWS * LANES]
+        whole = values.size // LANES
+        squares = rows[1 : 1 + whole]
+        np.copyto(squares, values[: whole * LANES].reshape(-1, LANES))
+        np.square(squares, out=squares)
+        lanes = np.add.reduce(rows[: 1 + whole], axis=0)
+        lanes[: values.size - whole * LANES] += np.square(values[whole * LANES :], dtype=np.float64)
+        rows[0] = lanes
+    return float(np.add.accumulate(rows[0])[-1])

@@ -48,7 +48,7 @@ def tapes(draw):
 @st.composite
 def cut(draw):
     """Where blocks end; empty ones among them."""
-    size = st.integers(0, 40) | st.sampled_from([511, 512, 513, 1024, 1100])
+    size = st.integers(0, 40) | st.sampled_from([511, 512, 513, 1024, 1100, 4111, 9000])
     return tuple(accumulate(draw(st.lists(size, min_size=1, max_size=4))))
 
 
