@@ -94,10 +94,7 @@ class Updater:
         rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
 
         def first(group: Group, view: int) -> Pass:  # noqa: ARG001 - its factor comes of this
-            tape, rows = (
-                Tape((names.u, *names.new.values())),
-                1 + (optimizer.trust is not None) + bool(optimizer.before),
-            )
+            tape = Tape((names.u, *names.new.values()))
             if group.frozen:
                 return Pass(tape, (False,) * rows)
             addends = self._mean(tape, total, batch, group)
