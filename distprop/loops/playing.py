@@ -1,13 +1,12 @@
 """Plays tapes: by the compiled loop where there is one, else by NumPy, one operation after the other."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from distprop.loops.operations import BINARY, COPY, FILL, SIGN, SQRT, SQUARES
 from distprop.loops.squares import square_sum
-from distprop.loops.tape import SCALAR, Array, Op, Tape
+from distprop.loops.tape import SCALAR, Array, Tape
 
 try:
     from distprop.loops import _compiled
@@ -38,19 +37,17 @@ def play(tape: Tape, vectors: tuple[Array, ...], stops: tuple[int, ...] = (), st
         return _compiled.play(tape.ops, vectors, tape.kept, stops, streamed)
     found: Sums = []
     with np.errstate(all="ignore"):  # as the compiled loop: what is not finite is for others to see
-        for op in tape.ops:
-            if op.code == SQUARES:
-                borders = pairwise((0, *stops))
-                found.append([square_sum(vectors[op.a][start:stop]) for start, stop in borders])
+        for code, out, a, b, scalar in tape.ops:
+            if code == SQUARES:
+                found.append([square_sum(vectors[a][start:stop]) for start, stop in pairwise((0, *stops))])
             else:
-                _operate(op, vectors)
+                _operate(code, vectors[out], vectors[a], scalar if b == SCALAR else vectors[b])
     return found
 
 
-def _operate(op: Op, vectors: Sequence[Array]) -> None:
-    code, out, a = op.code, vectors[op.out], vectors[op.a]
+def _operate(code: int, out: Array, a: Array, b: Array | float) -> None:
     if code < len(BINARY):
-        BINARY[code](a, op.scalar if op.b == SCALAR else vectors[op.b], out=out)
+        BINARY[code](a, b, out=out)
     elif code == SQRT:
         np.sqrt(a, out=out)
     elif code == SIGN:
@@ -59,4 +56,4 @@ def _operate(op: Op, vectors: Sequence[Array]) -> None:
         np.copyto(out, a)
     else:
         assert code == FILL, "the last of them"
-        out.fill(op.scalar)
+        out.fill(b)

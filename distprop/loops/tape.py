@@ -5,7 +5,7 @@ pieces of whatever size, gets the same bits.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -21,14 +21,8 @@ class Register(int):
     """The number of a register; a type of its own, so that none is taken for a scalar."""
 
 
-class Op(NamedTuple):
-    """out <- code(a, b), or code(a, scalar)."""
-
-    code: int
-    out: Register
-    a: Register
-    b: int
-    scalar: float
+Op = tuple[int, int, int, int, float]
+"""(code, out, a, b, scalar): out <- code(a, b), or where b is SCALAR, code(a, scalar)."""
 
 
 class Tape:
@@ -67,26 +61,26 @@ class Tape:
 
     def sqrt(self, a: Register, out: Register) -> None:
         """Make out <- the square root of a; NaN where a < 0."""
-        self.ops.append(Op(SQRT, out, a, SCALAR, 0.0))
+        self.ops.append((SQRT, out, a, SCALAR, 0.0))
 
     def sign(self, a: Register, out: Register) -> None:
         """Make out <- -1, 0 or 1; NaN stays NaN."""
-        self.ops.append(Op(SIGN, out, a, SCALAR, 0.0))
+        self.ops.append((SIGN, out, a, SCALAR, 0.0))
 
     def copy(self, a: Register, out: Register) -> None:
         """Make out <- a."""
-        self.ops.append(Op(COPY, out, a, SCALAR, 0.0))
+        self.ops.append((COPY, out, a, SCALAR, 0.0))
 
     def fill(self, value: float, out: Register) -> None:
         """Make out <- the value."""
-        self.ops.append(Op(FILL, out, out, SCALAR, value))
+        self.ops.append((FILL, out, out, SCALAR, value))
 
     def squares(self, a: Register) -> None:
         """Tell the sum of a's squares, block by block, as it is now."""
-        self.ops.append(Op(SQUARES, a, a, SCALAR, 0.0))
+        self.ops.append((SQUARES, a, a, SCALAR, 0.0))
 
     def _binary(self, code: int, a: Register, b: Register | float, out: Register) -> None:
         if isinstance(b, Register):
-            self.ops.append(Op(code, out, a, b, 0.0))
+            self.ops.append((code, out, a, b, 0.0))
         else:
-            self.ops.append(Op(code, out, a, SCALAR, float(b)))
+            self.ops.append((code, out, a, SCALAR, float(b)))

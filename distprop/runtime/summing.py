@@ -1,8 +1,8 @@
 """Partial sums as a server reads them: its workers' where they lie, those of other hosts as they came."""
 
-import sys
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +55,7 @@ def record_sum(tape: Tape, total: Any, out: Register, first: int, share: float |
     out: where it goes. first: the first register for what lies between, of which there are `depth_of(total)`; behind
     them come the handles'. share: what the sum is multiplied by.
     """
-    handles, left = tuple(_handles(total)), iter(range(first + depth_of(total), sys.maxsize))
+    handles, left = tuple(_handles(total)), count(first + depth_of(total))
 
     def record(part: Any, room: Register, between: int) -> Register:
         """The register that has a part: its own if it is a handle, else `room`."""

@@ -40,7 +40,7 @@ def tapes(draw):
     tape = Tape(draw(st.sets(register)))
     for name, arguments in draw(st.lists(operations(), min_size=1, max_size=12)):
         getattr(tape, name)(*arguments)
-        if draw(st.integers(0, 3)) == 0 and len([op for op in tape.ops if op.code == SQUARES]) < MOST_SUMS:
+        if draw(st.integers(0, 3)) == 0 and len([op for op in tape.ops if op[0] == SQUARES]) < MOST_SUMS:
             tape.squares(draw(register))
     return tape
 
