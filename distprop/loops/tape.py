@@ -33,7 +33,9 @@ class Tape:
 
     def __init__(self, kept: Iterable[Register]) -> None:
         self.ops: list[Op] = []
-        self.kept = sum(1 << register for register in set(kept))
+        self.kept = 0  # bit by bit
+        for register in kept:
+            self.kept |= 1 << register
 
     def add(self, a: Register, b: Register | float, out: Register) -> None:
         """Make out <- a + b."""

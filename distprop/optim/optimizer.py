@@ -96,12 +96,12 @@ class Optimizer:
         new = {name: Register(4 + 2 * at) for at, name in enumerate(self.state_names)}
         return Names(Register(0), Register(1), old, new, Register(2))
 
-    @property
+    @cached_property
     def registers(self) -> int:
         """How many those are; others may be numbered from here on."""
         return 3 + 2 * len(self.state_names)
 
-    @property
+    @cached_property
     def made(self) -> tuple[Register, ...]:
         """Those of the next version."""
         return (self.names.scratch, *self.names.new.values())
