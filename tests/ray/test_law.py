@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from distprop.events import Evaluated, Event, Metrics, ServerLost, StepEnded, WorkerJoined, WorkerLost
@@ -81,6 +82,12 @@ def wait_until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
+def a_worker(cluster: Running, of: int) -> psutil.Process:
+    """One of a job's workers; a replacement that came too late for an earlier job may take a moment to end."""
+    wait_until(lambda: len(cluster.actors("Worker")) == of, f"there are {of} workers, and none of an earlier job")
+    return cluster.actors("Worker")[0]
+
+
 def at_version(kind: type[Event], version: int, act: Callable[[], None]) -> Callable[[Event], None]:
     """Act once, when the first event of a kind at or after `version` is heard."""
     left = [act]
@@ -129,7 +136,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(law: Law, config: dict
     """Killed in an evaluation's barrier, so that the job cannot have ended before it is missed."""
 
     def kill() -> None:
-        victim = cluster.actors("Worker")[0]
+        victim = a_worker(cluster, of=3)
         os.kill(victim.pid, signal.SIGKILL)
         victim.wait(DEADLINE)
 
@@ -142,7 +149,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(law: Law, config: dict
 @only(argvalues=["adam"])
 def test_a_worker_that_hangs_is_ended_and_replaced(law: Law, config: dict[str, Any], cluster: Running) -> None:
     """Stopped in an evaluation's barrier; its pulse is missed after `patience_seconds`."""
-    watch = Watch(at_version(Evaluated, 12, lambda: cluster.actors("Worker")[0].suspend()))
+    watch = Watch(at_version(Evaluated, 12, lambda: a_worker(cluster, of=2).suspend()))
     impatient = {**config, "cluster": {"patience_seconds": 2.0}}
     result = train(impatient, workers=2, servers=1, address=cluster.address, listeners=[watch])
     assert watch.seen(WorkerLost) == 1
