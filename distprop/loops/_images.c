@@ -221,7 +221,8 @@ static PyObject *gathered(PyObject *args, void (*write)(const float *, float *, 
         return NULL;
     Py_ssize_t value = sizeof(float), row = w.size.down * w.size.across * in.c;
     int good = in.n >= 0 && in.h >= 0 && in.w >= 0 && in.c >= 0 && w.size.down > 0 && w.size.across > 0 &&
-               w.stride.across > 0 && w.out.down >= 0 && w.out.across >= 0 && views[0].len == in.n * in.h * in.w * in.c * value &&
+               w.stride.across > 0 && w.out.down >= 0 && w.out.across >= 0 &&
+               views[0].len == in.n * in.h * in.w * in.c * value &&
                views[1].len == in.n * w.out.down * w.out.across * row * value;
     if (good) {
         Py_BEGIN_ALLOW_THREADS

@@ -7,7 +7,6 @@ from distprop.loops.tape import Array
 LANES = 16
 """Value i of a block is added in lane i modulo so many, and then the lanes are, from the first to the last."""
 
-
 ROWS = 256
 """Squares of so many lanes at once: 32 kB."""
 
