@@ -236,8 +236,11 @@ class Cluster(Strict):
         description="a Ray cluster: auto or HOST:PORT; null: RAY_ADDRESS, else a local one of our own",
         examples=["auto"],
     )
-    patience_seconds: PositiveFloat = Field(
-        default=10.0, description="silence of a process longer than this: it is presumed lost", examples=[10]
+    patience_seconds: float = Field(
+        default=10.0,
+        ge=1.0,  # processes speak twice a second
+        description="silence of a process longer than this: it is presumed lost",
+        examples=[10],
     )
 
     @field_validator("replicas")

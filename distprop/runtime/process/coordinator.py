@@ -9,7 +9,7 @@ from distprop.events import HostSampled
 from distprop.protocol import coordinator, messages
 from distprop.protocol.effects import Finish
 from distprop.protocol.messages import COORDINATOR, Address
-from distprop.runtime.process.gauges import Sample
+from distprop.runtime.process.gauges import Alive, Sample
 from distprop.runtime.process.parcel import Parcel, unpack
 from distprop.runtime.process.server import Door
 from distprop.runtime.role import Role
@@ -99,8 +99,9 @@ class CoordinatorProcess:
             case Parcel() as parcel:
                 for report in unpack(parcel):
                     self._receive(report, role)
-            case Sample(host, _, waiting, figures):
+            case Alive(_, waiting):
                 session.desk.waiting = waiting
+            case Sample(host, figures):
                 session.desk.emit(HostSampled(time.time(), host, figures))
             case Spans() as told:
                 session.desk.timeline.add(told)

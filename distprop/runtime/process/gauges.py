@@ -15,10 +15,16 @@ class Gauge:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A host: what its machine does, and the share of their time that its workers wait."""
+class Alive:
+    """A server runs, whether or not there is anything to do: the share of their time that its workers wait."""
 
-    host: str
     server: int
     waiting: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a host does."""
+
+    host: str
     figures: Metrics

@@ -20,7 +20,7 @@ from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.hostfigures import sample_host
 from distprop.runtime.keeper import Keeper
 from distprop.runtime.memory import Tail, WeightLayout
-from distprop.runtime.process.gauges import Gauge, Sample
+from distprop.runtime.process.gauges import Alive, Gauge, Sample
 from distprop.runtime.process.parcel import pack
 from distprop.runtime.process.silence import Silence
 from distprop.runtime.process.worker import PID, pulse
@@ -105,13 +105,19 @@ class ServerProcess:
 
     def serve(self) -> None:
         """Serve until the coordinator hangs up, or another server does. Raises LostError then."""
-        while True:
-            for mail in self._post.poll(REPORT if self._reports else TICK):
-                self._hear(mail)
-            if self._reports and time.monotonic() - self._reported > REPORT:
-                self._send_reports()
-            if time.monotonic() - self._ticked > TICK:
-                self._tick()
+        try:
+            while True:
+                self._turn()
+        finally:
+            self._close()
+
+    def _turn(self) -> None:
+        for mail in self._post.poll(REPORT if self._reports else TICK):
+            self._hear(mail)
+        if self._reports and time.monotonic() - self._reported > REPORT:
+            self._send_reports()
+        if time.monotonic() - self._ticked > TICK:
+            self._tick()
 
     # ---- who comes and goes -----------------------------------------------------------------------------------------
 
@@ -209,9 +215,10 @@ class ServerProcess:
         for worker, felt in self._pulses.items():
             if felt.stopped_for(self._ticked) > self._patience:
                 self._kill(worker)
+        self._post.send(COORDINATOR, Alive(self._me, self._waiting()))
         if self._ticked - self._sampled > SAMPLE:
             self._sampled = self._ticked
-            self._post.send(COORDINATOR, Sample(socket.gethostname(), self._me, self._waiting(), sample_host()))
+            self._post.send(COORDINATOR, Sample(socket.gethostname(), sample_host()))
 
     def _waiting(self) -> float:
         shares = [gauge.waited / gauge.seconds for gauge in self._gauges.values() if gauge.seconds]
@@ -220,8 +227,14 @@ class ServerProcess:
     def _serve_and_exit(self) -> None:
         with suppress(LostError):
             self.serve()
-        self._writer.shutdown(wait=True)
         os._exit(0)
+
+    def _close(self) -> None:
+        """Let nobody in any more, finish what is being written, hang up."""
+        for lobby in self._lobbies:
+            lobby.close()
+        self._writer.shutdown(wait=True)
+        self._post.close()
 
 
 class Pulse:
