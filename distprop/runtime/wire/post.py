@@ -16,7 +16,7 @@ from distprop.runtime.wire.frames import FrameError, Piece, encode
 
 _log = logging.getLogger("distprop")
 
-BRIEF = 200e-6
+BRIEF = 1e-3
 """Seconds of waiting up to which the next wait is expected to be as brief: to sleep and to be woken costs more."""
 
 
