@@ -108,4 +108,4 @@ def receipt_to_limbs(receipt: int) -> NDArray[np.float64]:
 
 def limbs_to_receipt(limbs: NDArray[np.float64]) -> int:
     """The receipt whose limbs, or sums of limbs, these are; modulo 2^128."""
-    return sum(int(limb) << (32 * i) for i, limb in enumerate(limbs)) % MODULUS
+    return sum([int(limb) << (32 * i) for i, limb in enumerate(limbs.tolist())]) % MODULUS

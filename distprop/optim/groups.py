@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from distprop.errors import ConfigError
 from distprop.suggest import closest
@@ -12,8 +12,7 @@ NAMED = 12
 """Names of parameters that an error lists."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Factors of the learning rate and of weight decay, the same for all values of a view.
 
     follows: of running statistics, the share by which they move to the batch's at each step; 0 for what is learned.

@@ -53,7 +53,11 @@ def clip_scale(norm: float, clip_norm: float | None) -> float:
 
 def _exact_sum(values: Iterable[float]) -> float:
     """math.fsum, which raises where infinities meet or the sum overflows; here that is inf or NaN."""
-    listed = [float(value) for value in values]
-    if not all(math.isfinite(value) for value in listed):
-        return math.nan if any(math.isnan(value) for value in listed) else math.inf
-    return math.fsum(listed)
+    listed = list(values)
+    try:
+        total = math.fsum(listed)
+    except (OverflowError, ValueError):
+        total = math.inf
+    if math.isfinite(total):
+        return total
+    return math.nan if any(map(math.isnan, listed)) else math.inf

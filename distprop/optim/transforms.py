@@ -6,7 +6,6 @@ slice of a vector gets the bits that it gets within the whole.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from distprop.loops.tape import Register, Tape
@@ -19,8 +18,7 @@ ACCUMULATED, AVERAGE = "accumulated", "average"
 """The state of `accumulate`, and the moving average of the weights."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """When an update happens, and what is the same for all values that it is about.
 
     step: how often the weights were changed before.  rate: the learning rate, with all factors in it.  decay: factor of

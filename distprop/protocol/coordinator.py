@@ -146,14 +146,11 @@ def _gathered(state: CoordinatorState, message: say.Gathered) -> Step:
     """Process reports in the order of their rounds, whatever order they come in."""
     if message.round <= state.heard:
         return state, ()
-    state = evolve(state, early={**state.early, message.round: message})
-    actions: Actions = ()
-    while (due := _after(state.course, state.heard)) in state.early:
-        effect = do.Judge if due.kind == EVALUATE else do.Report
-        actions += (effect(state.early[due]),)
-        early = {round_: report for round_, report in state.early.items() if round_ != due}
-        state = evolve(state, early=early, heard=due)
-    return _settle(state, actions)
+    early, heard, actions = {**state.early, message.round: message}, state.heard, []
+    while report := early.pop(_after(state.course, heard), None):
+        heard = report.round
+        actions.append(do.Judge(report) if heard.kind == EVALUATE else do.Report(report))
+    return _settle(evolve(state, early=early, heard=heard), tuple(actions))
 
 
 def _settle(state: CoordinatorState, before: Actions) -> Step:
@@ -180,6 +177,8 @@ def _saved(state: CoordinatorState, message: say.Saved) -> Step:
 
 def _seal(state: CoordinatorState) -> Step:
     """Seal the checkpoints that all servers have written and whose reports are processed, each once."""
+    if not state.files:
+        return state, ()
     due = [
         version
         for version, files in sorted(state.files.items())
@@ -226,8 +225,10 @@ def _stands(state: CoordinatorState, message: say.Stands) -> Step:
 
 def _end(state: CoordinatorState) -> Step:
     """Finish once all servers stand at one version, its reports are processed and its checkpoint is whole."""
+    if len(state.standing) < state.opening.servers:
+        return state, ()
     versions = set(state.standing.values())
-    if len(state.standing) < len(state.servers) or len(versions) != 1:
+    if len(versions) != 1:
         return state, ()
     (version,) = versions
     kept = version in state.sealed or not state.course.keeps

@@ -5,7 +5,7 @@ when each worker has said what it said in the last one. Whatever else is heard, 
 and decides. That both say the same to every message, always, is a law that the tests hold.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from distprop.protocol import effects as do
@@ -20,6 +20,8 @@ from distprop.protocol.server_state import EMPTY, Actions, ServerState
 from distprop.protocol.tree import Node, Parts, Sum, assemble, root
 
 Said = tuple[tuple[Node, Sum], ...]
+Chain = tuple[Any, say.Gathered] | None
+"""Reports, the newest last: a Chain of all before it, and the last one. One more costs the same, however many."""
 
 
 class Score(NamedTuple):
@@ -27,19 +29,23 @@ class Score(NamedTuple):
 
     state: ServerState
     expected: Mapping[int, Said]  # worker -> what it says
+    everyone: frozenset[int]  # who says something
     total: Sum
     workers: tuple[Address, ...]
     until: int
 
 
 class Rhythm(NamedTuple):
-    """A round of it. `waiting` are the workers that have not been heard; `made` is what ended the last round."""
+    """A round of it. `waiting` are the workers that have not been heard; `made` is what ended the last round.
+
+    reports: of its rounds that are over, as far as they are not known to have been heard.
+    """
 
     score: Score
     round: Round
     waiting: frozenset[int]
     made: say.Updated
-    reports: tuple[say.Gathered, ...]
+    reports: Chain = None
     reduced: say.Reduced | None = None
 
     @property
@@ -78,7 +84,7 @@ def plain(state: State) -> ServerState:
         now=evolve(EMPTY, present=known.now.present),
         peers={**known.peers, known.me: round_},
         last_published=(published,),
-        reports=state.reports,
+        reports=(*known.reports, *_listed(state.reports)),
     )
     for worker, said in score.expected.items():
         if worker not in state.waiting:
@@ -126,13 +132,27 @@ def _updated(state: Rhythm, message: say.Updated) -> Step | None:
     round_ = Round(version, TRAIN)
     begin = say.Begin(attempt, round_)
     told = (Send(COORDINATOR, report), *[Send(worker, begin) for worker in score.workers])
-    return Rhythm(score, round_, frozenset(score.expected), message, (*state.reports, report)), told
+    return Rhythm(score, round_, score.everyone, message, (state.reports, report)), told
 
 
 def _heard(state: Rhythm, message: say.Heard) -> Step | None:
-    if message.attempt != state.score.state.attempt or state.score.state.saves:
+    known = state.score.state
+    if message.attempt != known.attempt or known.saves:
         return None
-    return state._replace(reports=tuple(report for report in state.reports if report.round > message.round)), ()
+    before, _ = server.step(known, message)
+    reports: Chain = None
+    for report in _listed(state.reports):
+        reports = (reports, report) if report.round > message.round else reports
+    return state._replace(score=state.score._replace(state=before), reports=reports), ()
+
+
+def _listed(chain: Chain) -> Iterator[say.Gathered]:
+    """The reports of a chain, the oldest first."""
+    found = []
+    while chain is not None:
+        chain, last = chain
+        found.append(last)
+    return reversed(found)
 
 
 _BEATS: dict[type, Callable[[Rhythm, Any], Step | None]] = {
@@ -158,7 +178,8 @@ def _begin(before: ServerState, after: ServerState, made: say.Updated) -> State:
     if set(expected) != set(plan.owners) or until <= after.round.version + 1:
         return after
     workers = tuple(Address("worker", worker) for worker in sorted(after.workers))
-    return Rhythm(Score(after, expected, total, workers, until), after.round, frozenset(expected), made, after.reports)
+    everyone = frozenset(expected)
+    return Rhythm(Score(after, expected, everyone, total, workers, until), after.round, everyone, made)
 
 
 def _by_worker(parts: Parts, plan: Plan) -> dict[int, Said]:

@@ -162,7 +162,7 @@ class Keeper:
 
     def _weigh(self, total: Any) -> Batch:
         """Take the round's tail; its rows in all."""
-        tail = self._tail_of_round = self._partial.tail(total).copy()
+        tail = self._tail_of_round = self._partial.tail(total)
         return Batch(float(tail[WEIGHT]), float(tail[ROWS]))
 
     def _update(self, effect: effects.Update) -> messages.Updated:
@@ -180,7 +180,7 @@ class Keeper:
         return messages.Updated(effect.attempt, effect.round, effect.slice, None, self._tail_of_round, sums)
 
     def _tally(self, effect: effects.Tally) -> messages.Tallied:
-        return messages.Tallied(effect.attempt, effect.round, self._partial.tail(effect.total).copy())
+        return messages.Tallied(effect.attempt, effect.round, self._partial.tail(effect.total))
 
     def _place(self, effect: effects.Place) -> None:
         span, weights = self._dense(effect.slice), effect.weights

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distprop.loops.playing import play
-from distprop.loops.tape import Register, Tape
+from distprop.loops.tape import Op, Register, Tape
 from distprop.nn.rows import Touched
 from distprop.nn.workspace import aligned
 from distprop.runtime.memory import Arrived, Slot, SlotLayout, Tail, Vector, tail_in
@@ -49,13 +49,21 @@ class Addends(NamedTuple):
             yield gradient[run]
 
 
-def record_sum(tape: Tape, total: Any, out: Register, first: int, share: float | None = None) -> tuple[Handle, ...]:
-    """Put a sum, added by its tree, on a tape; gives its handles.
+class Added(NamedTuple):
+    """A sum that is ready to be put on a tape. out: the register that has it then."""
 
-    out: where it goes. first: the first register for what lies between, of which there are `depth_of(total)`; behind
-    them come the handles'. share: what the sum is multiplied by.
+    ops: tuple[Op, ...]
+    out: Register
+    addends: Addends
+
+
+def record_sum(total: Any, out: Register, first: int) -> tuple[tuple[Op, ...], Register]:
+    """A sum, added by its tree, as operations, and the register that has it: that of its handle, or `out`.
+
+    first: the first register for what lies between, of which there are `depth_of(total)`; behind them come those of the
+    handles, in their order.
     """
-    handles, left = tuple(_handles(total)), count(first + depth_of(total))
+    tape, left = Tape(()), count(first + depth_of(total))
 
     def record(part: Any, room: Register, between: int) -> Register:
         """The register that has a part: its own if it is a handle, else `room`."""
@@ -66,11 +74,7 @@ def record_sum(tape: Tape, total: Any, out: Register, first: int, share: float |
         return room
 
     found = record(total, out, first)
-    if share is not None:
-        tape.multiply(found, share, out=out)
-    elif found is not out:
-        tape.copy(found, out=out)
-    return handles
+    return tuple(tape.ops), found
 
 
 def depth_of(total: Any) -> int:
@@ -78,6 +82,11 @@ def depth_of(total: Any) -> int:
     if not isinstance(total, tuple):
         return 0
     return max(depth_of(total[0]), depth_of(total[1]) + isinstance(total[1], tuple))
+
+
+def _has_arrived(total: Any) -> bool:
+    """Whether any of a sum came from another host."""
+    return any(isinstance(handle, Arrived) for handle in _handles(total))
 
 
 def _handles(total: Any) -> Iterator[Handle]:
@@ -95,17 +104,22 @@ class PartialSums:
         self._layout = layout
         self._memories: dict[int, Any] = {}
         self._views: dict[tuple[int, int], tuple[Vector, Tail]] = {}  # of (worker, slot)
+        self._added: dict[tuple[int, int], tuple[Any, Added]] = {}  # by span: the last sum
         self.scratch = Scratch()
 
     def attach(self, worker: int, memory: Any) -> None:
         """Read a worker's partial sums from its memory. Kept when it dies: what it finished is still good."""
         self._memories[worker] = memory
         self._views = {key: views for key, views in self._views.items() if key[0] != worker}
+        self._added.clear()
 
     def tail(self, total: Any) -> Tail:
-        """The tail of a sum, added by the tree."""
+        """The tail of a sum, added by the tree: a value of its own."""
+        return self._tail(total) if isinstance(total, tuple) else self._tail(total).copy()
+
+    def _tail(self, total: Any) -> Tail:
         if isinstance(total, tuple):
-            return self.tail(total[0]) + self.tail(total[1])
+            return self._tail(total[0]) + self._tail(total[1])
         if isinstance(total, Slot):
             return tail_in(self._slot(total)[1])
         tail: Tail = total.tail
@@ -115,10 +129,10 @@ class PartialSums:
         """One slice of a sum, as a value that can leave the host; of tables the parts that it has."""
         gradient, out = np.empty(span.stop - span.start, np.float32), Register(0)
         tape = Tape((out,))
-        addends = self.record(tape, total, span, out, 1, None)
+        addends = self._put(tape, self._add(total, span, out, 1), out, None)
         play(tape, (gradient, *addends.vectors(slice(0, gradient.size), self.scratch)))
         rows = tuple(concatenated(self.rows(total, part, at), part) for at, part in enumerate(tables))
-        return Arrived(gradient, self.tail(total).copy(), rows)
+        return Arrived(gradient, self.tail(total), rows)
 
     def rows(self, total: Any, part: Part, at: int) -> Iterator[Touched]:
         """What a sum has of a table, in the order of leaves. at: the part's number in its slice."""
@@ -130,10 +144,29 @@ class PartialSums:
         else:
             yield total.rows[at]
 
-    def record(self, tape: Tape, total: Any, span: slice, out: Register, first: int, share: float | None) -> Addends:
-        """Put the values of `span` of a sum on a tape: see `record_sum`."""
-        handles = record_sum(tape, total, out, first, share)
-        return Addends(tuple(self._gradient(handle, span) for handle in handles), depth_of(total))
+    def record(self, tape: Tape, total: Any, span: slice, out: Register, first: int, share: float) -> Addends:
+        """Put the values of `span` of a sum on a tape, times `share`: see `record_sum`; gives what the tape reads.
+
+        For each span with the same registers at all times. Rounds of a rhythm have one sum: it is made ready once.
+        """
+        known, added = self._added.get((span.start, span.stop), (None, None))
+        if known is not total or added is None:
+            added = self._add(total, span, out, first)
+            if not _has_arrived(total):  # which would be kept for longer than it is needed
+                self._added[span.start, span.stop] = total, added
+        return self._put(tape, added, out, share)
+
+    def _add(self, total: Any, span: slice, out: Register, first: int) -> Added:
+        gradients = tuple(self._gradient(handle, span) for handle in _handles(total))
+        return Added(*record_sum(total, out, first), Addends(gradients, depth_of(total)))
+
+    def _put(self, tape: Tape, added: Added, out: Register, share: float | None) -> Addends:
+        tape.ops.extend(added.ops)
+        if share is not None:
+            tape.multiply(added.out, share, out=out)
+        elif added.out is not out:
+            tape.copy(added.out, out=out)
+        return added.addends
 
     def _gradient(self, handle: Handle, span: slice) -> Vector:
         """The values of `span` in a partial sum."""

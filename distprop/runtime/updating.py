@@ -7,7 +7,6 @@ them those of the weights before it, and of what it has added to them. Running s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -76,13 +75,13 @@ class Updater:
         ats, optimizer = self._ats(version, factor), self._optimizer
 
         def whole(group: Group, view: int) -> Pass:  # noqa: ARG001 - layers with factors have two passes
-            tape, addends = Tape(optimizer.made), Addends()
+            at, tape, addends = ats[group], Tape(optimizer.made), Addends()
             if not group.frozen:
                 addends = self._mean(tape, total, batch, group)
             if not group.unlearned:
                 tape.squares(optimizer.names.u)
-                optimizer.record_prepare(tape, ats[group])
-            tells = self._second(tape, group, ats[group], closely)
+                optimizer.record_prepare(tape, at)
+            tells = self._second(tape, group, at, closely)
             return Pass(tape, (not group.unlearned, *tells), addends)
 
         dense = self._over(version, whole, 3 if closely else 1, self._scratch)
@@ -121,7 +120,7 @@ class Updater:
 
         def second(group: Group, view: int) -> Pass:
             tape, u = Tape(self._optimizer.made), self._optimizer.names.u
-            at = replace(ats[group], trust=trusts[view]) if trusts else ats[group]
+            at = ats[group]._replace(trust=trusts[view]) if trusts else ats[group]
             if scale != 1.0 and not group.unlearned:
                 tape.multiply(u, float(scale), out=u)
             return Pass(tape, self._second(tape, group, at, closely))
@@ -168,6 +167,11 @@ class Updater:
     def _kinds(self) -> tuple[Kind, ...]:
         return tuple(dict.fromkeys(self._kind(run) for run in self._mine.runs))
 
+    @cached_property
+    def _kinds_of_runs(self) -> tuple[int, ...]:
+        """The number of each run's kind."""
+        return tuple(self._kinds.index(self._kind(run)) for run in self._mine.runs)
+
     def _prepared(self, gathered: Sums) -> Sums:
         """The row of what is updated with: the gradient, or what became of it."""
         row: Sums = gathered[-1 if self._optimizer.before else 0]
@@ -192,17 +196,19 @@ class Updater:
 
         Gives the sums of all blocks, row by row.
         """
-        passes = {kind: record(*kind) for kind in self._kinds}
+        passes = [record(*kind) for kind in self._kinds]
 
-        def over(work: Work) -> Rows:
-            tape, tells, addends = passes[self._kind(work.run)]
+        def over(item: tuple[Work, int]) -> Rows:
+            work, kind = item
+            tape, tells, addends = passes[kind]
             if not tape.ops:
                 return [_zeros(work.run) for _ in tells]
             read = addends.vectors(work.run.span, self._partial.scratch)
             told = iter(play(tape, (room(work.run), *work.vectors, *read), work.run.stops, self._streamed))
             return [next(told) if one else _zeros(work.run) for one in tells]
 
-        found = self._threads.map(over, self._mine.work(version), least=RUNS_A_THREAD)
+        work = tuple(zip(self._mine.work(version), self._kinds_of_runs, strict=True))
+        found = self._threads.map(over, work, least=RUNS_A_THREAD)
         return np.array([[value for part in found for value in part[row]] for row in range(rows)], np.float64)
 
     def _scratch(self, run: Run) -> Vector:

@@ -1,7 +1,6 @@
 """Laws of optimizers, and their formulas in float64."""
 
 import tracemalloc
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -58,7 +57,7 @@ def run(made: Optimizer, w: np.ndarray, gradients: list[np.ndarray], spans=(slic
         else:
             for part in lent:
                 made.prepare(part, at)
-            at = replace(at, trust=made.trust(float(np.linalg.norm(g)), float(np.linalg.norm(w))))
+            at = at._replace(trust=made.trust(float(np.linalg.norm(g)), float(np.linalg.norm(w))))
             for part in lent:
                 made.finish(part, at)
         w, old = w_out, new
