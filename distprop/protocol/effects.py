@@ -1,15 +1,17 @@
-"""What a machine asks of the one who runs it. Each is answered, at once or later, by the message that it names."""
+"""What a machine asks of the one who runs it. Each is answered, at once or later, by the message that it names.
+
+What is asked for at every step is a NamedTuple: it is made at a third of the price.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from distprop.protocol.course import Course, Round
 from distprop.protocol.messages import Address, Gathered, Verdict
 from distprop.protocol.tree import Node, Sum
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Carry a message. Sums in a `Push` are added up, of its slice, on the way out."""
 
     to: Address
@@ -28,8 +30,7 @@ class Load:
     pieces: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Compute:
+class Compute(NamedTuple):
     """Add up the leaves of a node, by the tree over shard indices, into `slot`. Answered by Computed.
 
     slices: how many there are, where it is worth to be told `Early` when the last of them are there; else 0.
@@ -44,8 +45,7 @@ class Compute:
     slices: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reduce:
+class Reduce(NamedTuple):
     """Finish the tree of a slice and divide by the weight; its update must wait for the norms. Answered by Reduced."""
 
     attempt: int
@@ -54,8 +54,7 @@ class Reduce:
     total: Sum
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """Make the next version of a slice. Answered by Updated.
 
     total: reduce it in the same pass; or None where it was reduced before, and `sums` (slice -> block sums of squares)
@@ -106,8 +105,7 @@ class Judge:
     gathered: Gathered
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """Tell the listeners: a step was committed, a verdict is in force, a worker joined or is gone."""
 
     what: Gathered | Verdict | Any

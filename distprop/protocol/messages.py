@@ -1,7 +1,8 @@
 """What the machines say to each other, and what they ask of those who run them.
 
 A message may arrive late, twice, out of order, or never; every one carries its attempt, and whatever it says holds
-whenever it is heard. Handles and reports are opaque here: arrays, file names, errors.
+whenever it is heard. Handles and reports are opaque here: arrays, file names, errors. What is said at every step is a
+NamedTuple: it is made at a third of the price.
 """
 
 from dataclasses import dataclass
@@ -63,8 +64,7 @@ class Halt:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """Reports up to and including `round`, and of checkpoints at `saved`, have arrived; they need not be kept."""
 
     attempt: int
@@ -75,16 +75,14 @@ class Heard:
 # ---- between a server and its workers -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(NamedTuple):
     """The weights of the round's version are there: compute."""
 
     attempt: int
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class Contribute:
+class Contribute(NamedTuple):
     """Partial sums that a worker holds."""
 
     attempt: int
@@ -176,8 +174,7 @@ class Opened:
     server: int
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(NamedTuple):
     """A round is complete: an evaluation to be judged, or a training step that was committed."""
 
     attempt: int
@@ -221,8 +218,7 @@ class Interrupt:
     """The user, or a listener, asks the job to end early."""
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
+class Computed(NamedTuple):
     """`Compute` is done; the sum is in `slot`."""
 
     attempt: int
@@ -231,8 +227,7 @@ class Computed:
     handle: Sum
 
 
-@dataclass(frozen=True, slots=True)
-class Reduced:
+class Reduced(NamedTuple):
     """`Reduce` is done: the block sums of squares of the slice's mean gradient."""
 
     attempt: int
@@ -241,8 +236,7 @@ class Reduced:
     sums: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Updated:
+class Updated(NamedTuple):
     """`Update` is done: the slice of the next version is in its buffer.
 
     tail: the reduced tail. sums: the block sums of squares of the slice's mean gradient.

@@ -148,7 +148,7 @@ def _heard(state: Rhythm, message: say.Heard) -> Step | None:
 
 def _listed(chain: Chain) -> Iterator[say.Gathered]:
     """The reports of a chain, the oldest first."""
-    found = []
+    found: list[say.Gathered] = []
     while chain is not None:
         chain, last = chain
         found.append(last)

@@ -44,7 +44,7 @@ def _assign(state: WorkerState, message: Assign) -> tuple[WorkerState, Actions]:
     plan = message.plan
     if plan.attempt != state.attempt or (state.plan is not None and plan.number <= state.plan.number):
         return state, ()
-    return _compute(evolve(state, plan=plan))
+    return _compute(evolve(state, plan=plan), state.round, state.started, state.done)
 
 
 def _begin(state: WorkerState, message: Begin) -> tuple[WorkerState, Actions]:
@@ -52,7 +52,7 @@ def _begin(state: WorkerState, message: Begin) -> tuple[WorkerState, Actions]:
         return state, ()
     if message.round == state.round:
         return state, _contribute(state)
-    return _compute(evolve(state, round=message.round, started=(), done={}))
+    return _compute(state, message.round, (), {})
 
 
 def _computed(state: WorkerState, message: Computed) -> tuple[WorkerState, Actions]:
@@ -66,29 +66,32 @@ def _tick(state: WorkerState, _: Tick) -> tuple[WorkerState, Actions]:
     return state, _contribute(state)
 
 
-def _compute(state: WorkerState) -> tuple[WorkerState, Actions]:
-    """Start on the leaves that the plan gives this worker and that it has not started yet."""
-    if state.plan is None or state.round is None or state.course is None:
-        return state, ()
-    owned = state.plan.shards_of(state.me)
-    if state.started:
-        begun = {shard for node in state.started for shard in node.shards}
+def _compute(
+    state: WorkerState, round_: Round | None, started: tuple[Node, ...], done: Mapping[Node, Sum]
+) -> tuple[WorkerState, Actions]:
+    """Start on the leaves of a round that the plan gives this worker and that it has not `started` yet."""
+    plan, course = state.plan, state.course
+    if plan is None or round_ is None or course is None:
+        return evolve(state, round=round_, started=started, done=done), ()
+    owned = plan.shards_of(state.me)
+    if started:
+        begun = {shard for node in started for shard in node.shards}
         owned = tuple(shard for shard in owned if shard not in begun)
-    work = subtrees(owned, state.course.shards, state.course.present(state.round))
-    first, slices = len(state.started), _told_early(state, len(work))
+    work = subtrees(owned, course.shards, course.present(round_))
+    slices = _told_early(plan, round_) if len(work) == 1 and not started else 0
     actions = tuple(
-        Compute(state.attempt, state.course, state.round, node, leaves, first + offset, slices)
-        for offset, (node, leaves) in enumerate(work)
+        [
+            Compute(state.attempt, course, round_, node, leaves, slot, slices)
+            for slot, (node, leaves) in enumerate(work, start=len(started))
+        ]
     )
-    return evolve(state, started=(*state.started, *(node for node, _ in work))), actions
+    return evolve(state, round=round_, started=(*started, *[node for node, _ in work]), done=done), actions
 
 
-def _told_early(state: WorkerState, nodes: int) -> int:
-    """How many slices there are, where others wait for them and a single sum is all that this worker has to give."""
-    plan = state.plan
-    large = plan is not None and len(plan.slices) > len(plan.servers) > 1
-    single = nodes == 1 and not state.started and state.round is not None and state.round.kind == TRAIN
-    return len(plan.slices) if plan and large and single else 0
+def _told_early(plan: Plan, round_: Round) -> int:
+    """How many slices there are, where others wait for them: asked if a single sum is all that a worker has to give."""
+    large = len(plan.slices) > len(plan.servers) > 1
+    return len(plan.slices) if large and round_.kind == TRAIN else 0
 
 
 def _early(state: WorkerState, message: Early) -> tuple[WorkerState, Actions]:
