@@ -103,7 +103,7 @@ def _sum(words: NDArray[np.uint64]) -> int:
 
 def receipt_to_limbs(receipt: int) -> NDArray[np.float64]:
     """Four 32-bit limbs, lowest first, (4,); float64 adds up to 2^21 of them exactly, as tails do."""
-    return np.array([(receipt >> (32 * i)) & 0xFFFFFFFF for i in range(LIMBS)], dtype=np.float64)
+    return np.frombuffer(receipt.to_bytes(4 * LIMBS, "little"), "<u4").astype(np.float64)
 
 
 def limbs_to_receipt(limbs: NDArray[np.float64]) -> int:

@@ -5,7 +5,7 @@ when each worker has said what it said in the last one. Whatever else is heard, 
 and decides. That both say the same to every message, always, is a law that the tests hold.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from distprop.protocol import effects as do
@@ -146,13 +146,13 @@ def _heard(state: Rhythm, message: say.Heard) -> Step | None:
     return state._replace(score=state.score._replace(state=before), reports=reports), ()
 
 
-def _listed(chain: Chain) -> Iterator[say.Gathered]:
+def _listed(chain: Chain) -> list[say.Gathered]:
     """The reports of a chain, the oldest first."""
     found: list[say.Gathered] = []
     while chain is not None:
         chain, last = chain
         found.append(last)
-    return reversed(found)
+    return found[::-1]
 
 
 _BEATS: dict[type, Callable[[Rhythm, Any], Step | None]] = {

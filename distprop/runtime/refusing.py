@@ -1,7 +1,6 @@
 """A row that a layer refuses, such as one with an id out of range, is named by its place in the data."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -14,17 +13,15 @@ from distprop.runtime.memory import Vector
 MOST_COLUMNS = 5
 
 
-@contextmanager
-def placed(network: Network, weights: Vector, dataset: Dataset, split: str, batches: Sequence[Batch]) -> Iterator[None]:
-    """Computing with these batches. Raises the DataError of a layer with column, row, row group and file."""
-    try:
-        yield
-    except DataError as error:
-        found = next((at for batch in batches for at in _refused(network, weights, batch)), None)
-        if found is None:
-            raise
-        where = dataset.splits[split].part.source.describe_row(found)
-        raise DataError(f"{error.what}: {_columns(dataset)}, row {where}", error.why, error.fix) from None
+def placed(
+    error: DataError, network: Network, weights: Vector, dataset: Dataset, split: str, batches: Sequence[Batch]
+) -> DataError:
+    """What a layer said of a row of these batches, with the row's column, row, row group and file."""
+    found = next((at for batch in batches for at in _refused(network, weights, batch)), None)
+    if found is None:
+        return error
+    where = dataset.splits[split].part.source.describe_row(found)
+    return DataError(f"{error.what}: {_columns(dataset)}, row {where}", error.why, error.fix)
 
 
 def _refused(network: Network, weights: Vector, batch: Batch) -> Iterator[int]:

@@ -1,7 +1,6 @@
 """A worker's hands: a model replica that computes leaves and adds them up into slots of shared memory."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from distprop.data.reader import Batch
 from distprop.data.receipt import LIMBS, receipt_to_limbs
+from distprop.errors import DataError
 from distprop.nn.rows import RowGradients
 from distprop.nn.timing import Clock, timed
 from distprop.nn.together import Rows, Together, each
@@ -138,8 +138,10 @@ class Replica:
             return Rows(batch.x, batch.y, batch.weights, shard)
 
         weights, rows = self._weights[version % 2], each(read, leaves)
-        with self._placed(weights, "train", read_so_far):
+        try:
             tail[:-LIMBS] = self._together.gradient(weights, rows, version, gradient, order.progress)
+        except DataError as error:
+            raise self._placed(error, weights, "train", read_so_far) from None
 
     def _train(self, shard: int, order: "Order", gradient: Vector, tail: Tail) -> None:
         version, course = order.round.version, order.course
@@ -147,22 +149,26 @@ class Replica:
         tail[-LIMBS:] = receipt_to_limbs(batch.receipt)
         rows, how = (batch.x, batch.y, batch.weights), (course.diagnoses(version), order.progress, order.rows)
         weights = self._weights[version % 2]
-        with self._placed(weights, "train", [batch]):
+        try:
             tail[:-LIMBS] = self._computer.gradient(weights, *rows, version, shard, gradient, *how)
+        except DataError as error:
+            raise self._placed(error, weights, "train", [batch]) from None
 
     def _evaluate(self, shard: int, split: str, weights: Vector, tail: Tail) -> None:
         reader = self._feed.reader(split, shard)
         rows, (at, _) = self._computer.layout.rows(tail[:-LIMBS]), reader.plan.bounds(shard)
         for batch in reader.evaluation_batches(self._blueprint.evaluation_rows):
             own, at = rows[at : at + batch.rows], at + batch.rows
-            with self._placed(weights, split, [batch]):
+            try:
                 sums = self._computer.evaluate(weights, batch.x, batch.y, batch.weights, own)
+            except DataError as error:
+                raise self._placed(error, weights, split, [batch]) from None
             tail[: sums.size] += sums
             tail[-LIMBS:] += receipt_to_limbs(batch.receipt)
 
-    def _placed(self, weights: Vector, split: str, batches: Sequence[Batch]) -> AbstractContextManager[None]:
-        """Computing with rows of a split; what a layer says of one that it refuses gets the row's place."""
-        return placed(self._blueprint.network, weights, self._blueprint.dataset, split, batches)
+    def _placed(self, error: DataError, weights: Vector, split: str, batches: Sequence[Batch]) -> DataError:
+        """What a layer said of a row that it refuses, with the row's place."""
+        return placed(error, self._blueprint.network, weights, self._blueprint.dataset, split, batches)
 
 
 def slot_layout(blueprint: Blueprint) -> SlotLayout:

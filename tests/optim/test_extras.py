@@ -1,6 +1,5 @@
 """Laws of what a config may have beside an optimizer: groups, accumulation, averages, values clipped."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
