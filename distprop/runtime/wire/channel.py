@@ -99,12 +99,13 @@ class Channel:
             arrived += self._intake.took(count)
             if count < len(space):
                 break
-        self._ring_at(PORTION if self._intake.missing > LARGE else 1)
+        if self._remote:
+            self._ring_at(PORTION if self._intake.missing > LARGE else 1)
         return arrived  # whatever else is there rings again
 
     def _ring_at(self, count: int) -> None:
         """Be woken when so many bytes are there, or the end."""
-        if count != self._rings_at and self._remote:
+        if count != self._rings_at:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
             self._rings_at = count
 

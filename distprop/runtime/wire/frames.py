@@ -51,9 +51,9 @@ def _padded(content: bytes) -> bytes:
     return content + _padding(len(content))
 
 
-def read_head(head: Piece, limit: int) -> tuple[int, int]:
-    """Number of parts and length of the rest. Raises FrameError."""
-    magic, parts, total = HEAD.unpack(head)
+def read_head(room: Piece, limit: int, start: int = 0) -> tuple[int, int]:
+    """Number of parts and length of the rest of the frame that begins at `start`. Raises FrameError."""
+    magic, parts, total = HEAD.unpack_from(room, start)
     if magic != MAGIC or total > limit or 8 * parts > total:
         raise FrameError("a frame was refused", f"it claims {parts} parts and {total} bytes; {limit} are allowed")
     return parts, total

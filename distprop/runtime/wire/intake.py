@@ -28,7 +28,9 @@ class Intake:
 
     def space(self) -> memoryview:
         """Where the next bytes are to be put."""
-        return self._room[self._filled :] if self._body is None else self._body[-self._missing :]
+        if self._body is None:
+            return self._room[self._filled :] if self._filled else self._room
+        return self._body[-self._missing :]
 
     def took(self, count: int) -> list[Any]:
         """The messages that are whole, now that `count` bytes have been put there. Raises FrameError."""
@@ -48,19 +50,19 @@ class Intake:
             raise FrameError("a frame was cut off", f"the peer went away when {come}")
 
     def _small(self) -> list[Any]:
-        whole: list[Any] = []
-        start = 0
+        room, whole, start = self._room, [], 0
         while self._filled - start >= HEAD.size:
-            self._parts, total = read_head(self._room[start : start + HEAD.size], self._limit)
+            self._parts, total = read_head(room, self._limit, start)
             body = start + HEAD.size
             if self._filled - body < total:
                 self._grow(body, total)
                 break
-            whole.append(decode(self._parts, memoryview(bytearray(self._room[body : body + total]))))
             start = body + total
+            whole.append(decode(self._parts, _apart(room[body:start]) if self._parts else room[body:start]))
         if self._body is None and start:
             self._filled -= start
-            self._room[: self._filled] = self._room[start : start + self._filled]
+            if self._filled:
+                room[: self._filled] = room[start : start + self._filled]
         return whole
 
     def _grow(self, start: int, total: int) -> None:
@@ -76,3 +78,8 @@ class Intake:
         if len(self._kept) != total or sys.getrefcount(self._kept) > 2:  # ours, and the argument
             self._kept = np.empty(total, np.uint8)
         return self._kept
+
+
+def _apart(content: memoryview) -> memoryview:
+    """A copy, for a message whose arrays outlive what is in the room; a terse one has none."""
+    return memoryview(bytearray(content))

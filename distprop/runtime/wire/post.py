@@ -32,7 +32,7 @@ class Post:
 
     def __init__(self) -> None:
         self._channels: dict[Address, Channel] = {}
-        self._peers: dict[int, Address] = {}  # by descriptor
+        self._lines: dict[int, tuple[Address, Channel]] = {}  # by descriptor
         self._writing: set[Address] = set()  # to whom something waits to be sent
         self._epoll = select.epoll()
         self._brief = False  # whether the last wait was
@@ -54,14 +54,14 @@ class Post:
         """Take a connection; an older one to the same peer is closed."""
         self.hang_up(peer)
         channel = self._channels[peer] = Channel(sock)
-        self._peers[channel.fileno()] = peer
+        self._lines[channel.fileno()] = peer, channel
         self._epoll.register(channel, select.EPOLLIN)
 
     def hang_up(self, peer: Address) -> None:
         """Close the connection to a peer, if there is one."""
         channel = self._channels.pop(peer, None)
         if channel is not None:
-            del self._peers[channel.fileno()]
+            del self._lines[channel.fileno()]
             self._writing.discard(peer)
             self._epoll.unregister(channel)
             channel.close()
@@ -99,11 +99,11 @@ class Post:
         """What has been heard, after at most `timeout` seconds."""
         heard: list[Mail] = []
         for descriptor, events in self._epoll.poll(0) if self._inner else self._wait(timeout):
-            peer = self._peers.get(descriptor)
-            if peer is None:
+            line = self._lines.get(descriptor)
+            if line is None:
                 self._hush()
             else:
-                heard += [Mail(peer, message) for message in self._serve(peer, events)]
+                heard += [Mail(line[0], message) for message in self._serve(*line, events)]
         while self._inner:
             heard.append(self._inner.popleft())
         return heard
@@ -119,8 +119,7 @@ class Post:
         self._brief = time.monotonic() - start < BRIEF
         return ready
 
-    def _serve(self, peer: Address, events: int) -> list[Any]:
-        channel = self._channels[peer]
+    def _serve(self, peer: Address, channel: Channel, events: int) -> list[Any]:
         try:
             if events & select.EPOLLOUT:
                 channel.flush()
