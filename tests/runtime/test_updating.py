@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.loops import playing
+from distprop.loops.tape import Register, Tape
 from distprop.nn.arena import lay_out
 from distprop.optim.groups import group_views
 from distprop.optim.norms import global_norm
 from distprop.optim.optimizers import Extras, build_optimizer
 from distprop.protocol.plan import cut
 from distprop.runtime import updating
-from distprop.runtime.memory import Arrived, SlotLayout
+from distprop.runtime.memory import Arrived, Slot, SlotLayout, anonymous
 from distprop.runtime.slice import Slice, runs_of, slice_of
 from distprop.runtime.summing import PartialSums
 from distprop.runtime.threads import Threads
@@ -152,3 +153,28 @@ def test_runs_keep_within_groups_and_where_it_counts_within_views(layerwise: boo
         (block.start, block.stop) for block in ARENA.blocks[1:]
     ]
     assert [run.view for run in runs] == ([0, 1, 2, 3] if layerwise else [0, 2])
+
+
+def test_a_sum_that_was_made_ready_is_read_where_its_worker_has_it_now() -> None:
+    """A worker that takes another's place comes with memory of its own; other sums are made ready anew."""
+    layout = SlotLayout(4, 3, 2)
+    partial, total, other = PartialSums(layout), (Slot(0, 0), Slot(1, 0)), (Slot(1, 0), Slot(1, 1))
+    memories = [anonymous(layout.size) for _ in range(3)]
+    for value, memory in enumerate(memories, start=1):
+        layout.gradient(memory, 0).fill(value)
+        layout.gradient(memory, 1).fill(10 * value)
+
+    def mean(of: Any) -> list[float]:
+        out = Register(0)
+        tape, found = Tape((out,)), np.empty(4, np.float32)
+        addends = partial.record(tape, of, slice(0, 4), out, 1, 0.5)
+        playing.play(tape, (found, *addends.vectors(slice(0, 4), partial.scratch)))
+        return list(found)
+
+    partial.attach(0, memories[0])
+    partial.attach(1, memories[1])
+    assert mean(total) == mean(total) == [1.5] * 4
+    assert mean(other) == [11.0] * 4
+    assert mean(total) == [1.5] * 4
+    partial.attach(0, memories[2])
+    assert mean(total) == [2.5] * 4
