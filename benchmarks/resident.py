@@ -71,6 +71,6 @@ class ResidentReader:
         """The rows of a leaf."""
         return self.only
 
-    def look_ahead(self, *_: Any) -> bool:
+    def look_ahead(self, *_: Any) -> int:
         """Nothing to decode."""
-        return False
+        return STEPS

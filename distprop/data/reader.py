@@ -85,11 +85,11 @@ class ShardReader:
             rows = join_rows(list(self._between(epoch, start, stop)))
         return self._encoding.batch(rows, Leaf(self.seed, epoch * self.plan.steps_per_epoch + step, self.shard))
 
-    def look_ahead(self, epoch: int, step: int) -> bool:
+    def look_ahead(self, epoch: int, step: int) -> int:
         """Decode at most one row group of the window after that of `step`, as far as the window is used up.
 
-        So a new window costs no step much. Does nothing, and says so, where all of them are decoded or the rows would
-        not stay in memory.
+        So a new window costs no step much. Gives the steps until there is more to do: 0 where it has decoded one, else
+        those until another is due; what would not stay in memory is left alone.
         """
         size, (start, stop) = self._order.window_rows, self.plan.leaf_bounds(self.shard, step)
         index, last = start // size + 1, -(-self._order.rows // size)
@@ -100,8 +100,9 @@ class ShardReader:
             due = math.ceil(len(pieces) * used)
             for piece in pieces[:due]:
                 if self._cache.load(self._split, self._part, piece.group):
-                    return True
-        return False
+                    return 0
+        enough_until = begin + due * (end - begin) // len(pieces)
+        return 1 + max(0, enough_until - stop) // self.plan.step_rows(self.shard)
 
     def _between(self, epoch: int, start: int, stop: int) -> Iterator[Rows]:
         size = self._order.window_rows

@@ -8,17 +8,17 @@ from distprop.data.reader import Batch, ShardReader
 
 At = tuple[int, int]  # (epoch, step in the epoch)
 
-REST = 8
-"""Steps between two looks ahead of a shard whose coming rows are decoded already."""
-
 
 @dataclass
 class Outlook:
-    """What is known of a shard's coming rows."""
+    """What is known of a shard's coming rows.
+
+    rest: steps for which there is nothing to decode; `looking` finds out how many.
+    """
 
     following: At
     batch: Batch | None = None
-    looking: Future[bool] | None = None  # whether it found something to decode
+    looking: Future[int] | None = None
     rest: int = 0
 
 
@@ -75,10 +75,11 @@ class Feed:
         return (epoch, step + 1) if step + 1 < self._dataset.train_plan.steps(shard) else (epoch + 1, 0)
 
     def _look_ahead(self, reader: ShardReader, outlook: Outlook) -> None:
-        """Decode coming row groups in the background, one at a time, and seldom ask where all of them are there."""
+        """Decode coming row groups in the background, one at a time."""
+        if outlook.looking is not None:
+            if not outlook.looking.done():
+                return
+            outlook.rest, outlook.looking = outlook.looking.result(), None
         outlook.rest -= 1
-        looking = outlook.looking
-        if looking is not None and (not looking.done() or (outlook.rest > 0 and not looking.result())):
-            return
-        outlook.rest = REST
-        outlook.looking = self._thread.submit(reader.look_ahead, *outlook.following)
+        if outlook.rest <= 0:
+            outlook.looking = self._thread.submit(reader.look_ahead, *outlook.following)

@@ -211,3 +211,26 @@ def test_the_next_window_is_decoded_before_it_is_needed(tmp_path: Path) -> None:
             reader.look_ahead(0, step)
     assert not any(cache.load("train", part, group) for group in set(order[:100]))
     assert any(cache.load("train", part, group) for group in set(order[100:]))
+
+
+@pytest.mark.parametrize(("window", "group", "batch"), [(50, 5, 8), (64, 7, 3), (40, 40, 11), (300, 10, 1)])
+def test_steps_for_which_nothing_is_to_be_decoded_are_told(tmp_path: Path, window: int, group: int, batch: int) -> None:
+    """Who looks only when there is more to do decodes what somebody decodes who looks at every step."""
+    numbered(tmp_path / "a.parquet", 300, group)
+
+    def decoded(patient: bool) -> list[int]:
+        data = ready(str(tmp_path / "a.parquet"), shards=1, shuffle_rows=window, batch_size=batch, features=["id"])
+        reader, rest, counts = data.reader("train", 0), 0, []
+        for step in range(data.train_plan.steps(0)):
+            found = 0
+            while not patient or rest <= 0:
+                rest = reader.look_ahead(0, step)
+                if rest:
+                    break
+                found += 1
+            rest -= 1
+            counts.append(found)
+        return counts
+
+    assert decoded(patient=True) == decoded(patient=False)
+    assert sum(decoded(patient=True)) > 1
