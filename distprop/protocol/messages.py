@@ -64,7 +64,8 @@ class Halt:
     version: int
 
 
-class Heard(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Heard:
     """Reports up to and including `round`, and of checkpoints at `saved`, have arrived; they need not be kept."""
 
     attempt: int

@@ -29,7 +29,6 @@ class Score(NamedTuple):
 
     state: ServerState
     expected: Mapping[int, Said]  # worker -> what it says
-    everyone: frozenset[int]  # who says something
     total: Sum
     workers: tuple[Address, ...]
     until: int
@@ -132,7 +131,7 @@ def _updated(state: Rhythm, message: say.Updated) -> Step | None:
     round_ = Round(version, TRAIN)
     begin = say.Begin(attempt, round_)
     told = (Send(COORDINATOR, report), *[Send(worker, begin) for worker in score.workers])
-    return Rhythm(score, round_, score.everyone, message, (state.reports, report)), told
+    return Rhythm(score, round_, frozenset(score.expected), message, (state.reports, report)), told
 
 
 def _heard(state: Rhythm, message: say.Heard) -> Step | None:
@@ -178,8 +177,7 @@ def _begin(before: ServerState, after: ServerState, made: say.Updated) -> State:
     if set(expected) != set(plan.owners) or until <= after.round.version + 1:
         return after
     workers = tuple(Address("worker", worker) for worker in sorted(after.workers))
-    everyone = frozenset(expected)
-    return Rhythm(Score(after, expected, everyone, total, workers, until), after.round, everyone, made)
+    return Rhythm(Score(after, expected, total, workers, until), after.round, frozenset(expected), made)
 
 
 def _by_worker(parts: Parts, plan: Plan) -> dict[int, Said]:

@@ -52,6 +52,7 @@ class Addends(NamedTuple):
 class Added(NamedTuple):
     """A sum that is ready to be put on a tape. out: the register that has it then."""
 
+    total: Any
     ops: tuple[Op, ...]
     out: Register
     addends: Addends
@@ -104,7 +105,7 @@ class PartialSums:
         self._layout = layout
         self._memories: dict[int, Any] = {}
         self._views: dict[tuple[int, int], tuple[Vector, Tail]] = {}  # of (worker, slot)
-        self._added: dict[tuple[int, int], tuple[Any, Added]] = {}  # by span: the last sum
+        self._added: dict[tuple[int, int], Added] = {}  # by span: the last sum
         self.scratch = Scratch()
 
     def attach(self, worker: int, memory: Any) -> None:
@@ -149,16 +150,16 @@ class PartialSums:
 
         For each span with the same registers at all times. Rounds of a rhythm have one sum: it is made ready once.
         """
-        known, added = self._added.get((span.start, span.stop), (None, None))
-        if known is not total or added is None:
+        added = self._added.get((span.start, span.stop))
+        if added is None or added.total is not total:
             added = self._add(total, span, out, first)
             if not _has_arrived(total):  # which would be kept for longer than it is needed
-                self._added[span.start, span.stop] = total, added
+                self._added[span.start, span.stop] = added
         return self._put(tape, added, out, share)
 
     def _add(self, total: Any, span: slice, out: Register, first: int) -> Added:
         gradients = tuple(self._gradient(handle, span) for handle in _handles(total))
-        return Added(*record_sum(total, out, first), Addends(gradients, depth_of(total)))
+        return Added(total, *record_sum(total, out, first), Addends(gradients, depth_of(total)))
 
     def _put(self, tape: Tape, added: Added, out: Register, share: float | None) -> Addends:
         tape.ops.extend(added.ops)

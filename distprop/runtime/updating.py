@@ -167,11 +167,6 @@ class Updater:
     def _kinds(self) -> tuple[Kind, ...]:
         return tuple(dict.fromkeys(self._kind(run) for run in self._mine.runs))
 
-    @cached_property
-    def _kinds_of_runs(self) -> tuple[int, ...]:
-        """The number of each run's kind."""
-        return tuple(self._kinds.index(self._kind(run)) for run in self._mine.runs)
-
     def _prepared(self, gathered: Sums) -> Sums:
         """The row of what is updated with: the gradient, or what became of it."""
         row: Sums = gathered[-1 if self._optimizer.before else 0]
@@ -196,19 +191,17 @@ class Updater:
 
         Gives the sums of all blocks, row by row.
         """
-        passes = [record(*kind) for kind in self._kinds]
+        passes = {kind: record(*kind) for kind in self._kinds}
 
-        def over(item: tuple[Work, int]) -> Rows:
-            work, kind = item
-            tape, tells, addends = passes[kind]
+        def over(work: Work) -> Rows:
+            tape, tells, addends = passes[self._kind(work.run)]
             if not tape.ops:
                 return [_zeros(work.run) for _ in tells]
             read = addends.vectors(work.run.span, self._partial.scratch)
             told = iter(play(tape, (room(work.run), *work.vectors, *read), work.run.stops, self._streamed))
             return [next(told) if one else _zeros(work.run) for one in tells]
 
-        work = tuple(zip(self._mine.work(version), self._kinds_of_runs, strict=True))
-        found = self._threads.map(over, work, least=RUNS_A_THREAD)
+        found = self._threads.map(over, self._mine.work(version), least=RUNS_A_THREAD)
         return np.array([[value for part in found for value in part[row]] for row in range(rows)], np.float64)
 
     def _scratch(self, run: Run) -> Vector:

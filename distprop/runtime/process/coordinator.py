@@ -99,7 +99,7 @@ class CoordinatorProcess:
             case Parcel() as parcel:
                 for report in unpack(parcel):
                     self._receive(report, role)
-            case Alive(_, waiting):
+            case Alive(waiting):
                 session.desk.waiting = waiting
             case Sample(host, figures):
                 session.desk.emit(HostSampled(time.time(), host, figures))

@@ -18,7 +18,6 @@ class Gauge:
 class Alive:
     """A server runs, whether or not there is anything to do: the share of their time that its workers wait."""
 
-    server: int
     waiting: float
 
 

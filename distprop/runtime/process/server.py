@@ -215,7 +215,7 @@ class ServerProcess:
         for worker, felt in self._pulses.items():
             if felt.stopped_for(self._ticked) > self._patience:
                 self._kill(worker)
-        self._post.send(COORDINATOR, Alive(self._me, self._waiting()))
+        self._post.send(COORDINATOR, Alive(self._waiting()))
         if self._ticked - self._sampled > SAMPLE:
             self._sampled = self._ticked
             self._post.send(COORDINATOR, Sample(socket.gethostname(), sample_host()))

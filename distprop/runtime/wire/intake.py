@@ -28,9 +28,7 @@ class Intake:
 
     def space(self) -> memoryview:
         """Where the next bytes are to be put."""
-        if self._body is None:
-            return self._room[self._filled :] if self._filled else self._room
-        return self._body[-self._missing :]
+        return self._room[self._filled :] if self._body is None else self._body[-self._missing :]
 
     def took(self, count: int) -> list[Any]:
         """The messages that are whole, now that `count` bytes have been put there. Raises FrameError."""
