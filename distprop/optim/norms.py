@@ -1,7 +1,7 @@
 """The norm of a gradient that lies in slices on several servers, always added in the same way."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -36,7 +36,7 @@ def block_square_sums(g: Array, blocks: Sequence[Span]) -> NDArray[np.float64]:
     return np.array(play(tape, (g[: blocks[-1].stop],), tuple(block.stop for block in blocks))[0])
 
 
-def global_norm(sums: Iterable[float]) -> float:
+def global_norm(sums: Sequence[float]) -> float:
     """The Euclidean length of a whole gradient from all its blocks' sums, in block order."""
     return math.sqrt(_exact_sum(sums))
 
@@ -51,13 +51,12 @@ def clip_scale(norm: float, clip_norm: float | None) -> float:
     return clip_norm / norm
 
 
-def _exact_sum(values: Iterable[float]) -> float:
+def _exact_sum(values: Sequence[float]) -> float:
     """math.fsum, which raises where infinities meet or the sum overflows; here that is inf or NaN."""
-    listed = list(values)
     try:
-        total = math.fsum(listed)
+        total = math.fsum(values)
     except (OverflowError, ValueError):
         total = math.inf
     if math.isfinite(total):
         return total
-    return math.nan if any(map(math.isnan, listed)) else math.inf
+    return math.nan if any(map(math.isnan, values)) else math.inf

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from distprop import checkpoint, events
 from distprop.data.receipt import LIMBS, MODULUS, limbs_to_receipt
 from distprop.errors import DivergedError, TrainingError
@@ -103,9 +101,9 @@ class Desk:
         now, version, tail = gathered.time or self.clock(), gathered.round.version + 1, gathered.tail
         rows = int(tail[ROWS])
         self.steps, self.rows = self.steps + 1, self.rows + rows
-        self.metrics.update(self._training_metrics(gathered))
+        figures = self._training_metrics(gathered)
+        self.metrics.update(figures)
         epoch = gathered.round.version // self.course.steps_per_epoch
-        figures = {name: value for name, value in self.metrics.items() if not name.startswith(("valid/", "test/"))}
         seconds, self._last_time = now - self._last_time, now
         self.seconds += seconds if self.steps > 1 else 0.0  # the first step waits for processes to start
         self.emit(events.StepEnded(now, version, epoch, figures, rows, seconds, seconds * self.waiting))
@@ -117,13 +115,14 @@ class Desk:
         self.cursor = Cursor(receipt, self.cursor.rows + rows)
         if version % self.course.steps_per_epoch == 0:
             self._close_epoch(now, version, epoch)
-        self._cursors[version] = self.cursor
+        if self.course.keeps:
+            self._cursors[version] = self.cursor
 
     def _training_metrics(self, gathered: messages.Gathered) -> dict[str, float]:
         found = {f"train/{name}": value for name, value in self._layout.read(gathered.tail[:-LIMBS]).items()}
-        version = gathered.round.version
-        rate = self.blueprint.optimizer.rate(version) * self.factor
-        return {**found, "learning_rate": rate, "gradient_norm": examining.length(gathered.sums)}
+        found["learning_rate"] = self.blueprint.optimizer.rate(gathered.round.version) * self.factor
+        found["gradient_norm"] = examining.length(gathered.sums)
+        return found
 
     def _diagnosed(self, now: float, gathered: messages.Gathered) -> events.Diagnosed:
         """The step, layer by layer."""
@@ -146,7 +145,7 @@ class Desk:
 
     def _require_finite(self, gathered: messages.Gathered) -> None:
         loss, step = self.metrics["train/loss"], gathered.round.version
-        if not np.isfinite(loss):
+        if not math.isfinite(loss):
             culprit = examining.broken(step, self._lengths(gathered.sums), self._lengths(self._sums))
             raise DivergedError(
                 f"the loss became {loss} in step {step}",

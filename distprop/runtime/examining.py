@@ -33,7 +33,7 @@ def gathered(sums: Mapping[int, Any]) -> Sums:
 
 def length(sums: Mapping[int, Any]) -> float:
     """The length of the mean gradient."""
-    return global_norm(value for piece in sorted(sums) for value in sums[piece][0].tolist())
+    return global_norm([value for piece in sorted(sums) for value in sums[piece][0].tolist()])
 
 
 def layer_of(view: str) -> str:

@@ -49,6 +49,7 @@ def _packed(reports: Sequence[Gathered], times: Sequence[float]) -> Parcel:
 
 def unpack(parcel: Parcel) -> Iterator[Gathered]:
     """The reports, in their order."""
-    for number, version in enumerate(parcel.versions):
-        sums: Any = {piece: stacked[number] for piece, stacked in parcel.sums.items()}
-        yield Gathered(parcel.attempt, Round(version, TRAIN), parcel.tails[number], sums, parcel.times[number])
+    rows = zip(*parcel.sums.values(), strict=True)
+    for version, tail, own, made in zip(parcel.versions, parcel.tails, rows, parcel.times, strict=True):
+        sums: Any = dict(zip(parcel.sums, own, strict=True))
+        yield Gathered(parcel.attempt, Round(version, TRAIN), tail, sums, made)
