@@ -6,9 +6,9 @@ from setuptools import Extension, setup
 def compiled(name: str) -> Extension:
     """A module of one C file."""
     return Extension(
-        f"distprop.loops.{name}",
-        [f"distprop/loops/{name}.c"],
-        optional=True,  # without a C compiler NumPy does the same, to the same bits
+        name,
+        [f"{name.replace('.', '/')}.c"],
+        optional=True,  # without a C compiler there is Python for it, with the same bits
         py_limited_api=True,
         # Nothing is contracted to fused operations, whose bits are others. errno and exceptions are nobody's concern.
         extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
@@ -16,6 +16,6 @@ def compiled(name: str) -> Extension:
 
 
 setup(
-    ext_modules=[compiled("_compiled"), compiled("_images")],
+    ext_modules=[compiled(f"distprop.{name}") for name in ("loops._compiled", "loops._images", "runtime.wire._slates")],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -34,6 +34,7 @@ from distprop.runtime.wire.post import Mail, Post
 from distprop.runtime.wire.reaching import reach
 from distprop.runtime.wire.seal import Credentials
 from distprop.runtime.wire.segment import Segment
+from distprop.runtime.wire.slate import Slate, blank, paired
 
 TICK = 0.5  # seconds between two words of a silent server
 SAMPLE = 2.0  # seconds between two samples of the host
@@ -126,13 +127,14 @@ class ServerProcess:
 
     def _welcome_worker(self, peer: Address, sock: socket.socket) -> None:
         """Swap descriptors with a worker of this host; called in the thread of its handshake."""
-        data, fds, _, _ = socket.recv_fds(sock, PID.size, 1)
+        data, (slots, theirs), _, _ = socket.recv_fds(sock, PID.size, 2)
         (pid,) = PID.unpack(data + take(sock, PID.size - len(data)))
-        socket.send_fds(sock, [b"w"], [self._segment.fd])
-        self._post.put(_Arrival(sock, pid, Segment.open(fds[0], writable=False)), peer)
+        mine = blank(f"server-{self._me}-{peer.number}")
+        socket.send_fds(sock, [b"w"], [self._segment.fd, mine.fd])
+        self._post.put(_Arrival(sock, pid, Segment.open(slots, writable=False), paired(mine, theirs)), peer)
 
     def _arrived(self, peer: Address, arrival: "_Arrival") -> None:
-        self._post.connect(peer, arrival.sock)
+        self._post.connect(peer, arrival.sock, arrival.slate)
         if arrival.slots is not None:
             self._pids[peer.number] = arrival.pid
             self._pulses[peer.number] = Pulse(pulse(arrival.slots, self._layout))
@@ -256,3 +258,4 @@ class _Arrival(NamedTuple):
     sock: socket.socket
     pid: int = 0
     slots: Segment | None = None
+    slate: Slate | None = None

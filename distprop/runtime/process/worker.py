@@ -21,6 +21,7 @@ from distprop.runtime.timeline import Recorder
 from distprop.runtime.wire.handshake import knock
 from distprop.runtime.wire.post import Mail, Post
 from distprop.runtime.wire.segment import Segment
+from distprop.runtime.wire.slate import Slate, blank, paired
 
 TICK = 0.5  # seconds between two words of a silent worker
 PID = struct.Struct("<I")
@@ -40,14 +41,14 @@ class WorkerProcess:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.connect(server_path)
         knock(sock, secret, Address("worker", me))
-        weights = _exchange(sock, segment.fd)
+        weights, slate = _exchange(sock, segment.fd, me)
         self._recorder = Recorder(profile)
         clock = self._recorder.layers if profile else None
         self._replica = Replica(me, blueprint, weights.memory, segment.memory, clock)
         self._role = Role(worker.WorkerState(me, home), worker.step, self._replica, self._recorder)
         self._replica.tell = self._tell
         self._post = Post()
-        self._post.connect(self._home, sock)
+        self._post.connect(self._home, sock, slate)
         self._waited, self._since = 0.0, time.monotonic()
 
     def start(self) -> None:
@@ -124,8 +125,9 @@ def pulse(slots: Segment, layout: SlotLayout) -> Tail:
     return np.frombuffer(slots.memory, np.float64, 1, layout.size)
 
 
-def _exchange(sock: socket.socket, slots: int) -> Segment:
-    """Lend our slots to the server, and take its weights to read."""
-    socket.send_fds(sock, [PID.pack(os.getpid())], [slots])
-    _, fds, _, _ = socket.recv_fds(sock, 1, 1)
-    return Segment.open(fds[0], writable=False)
+def _exchange(sock: socket.socket, slots: int, me: int) -> tuple[Segment, Slate | None]:
+    """Lend our slots and a slate to the server, and take its weights to read, and its slate."""
+    mine = blank(f"worker-{me}")
+    socket.send_fds(sock, [PID.pack(os.getpid())], [slots, mine.fd])
+    _, (weights, theirs), _, _ = socket.recv_fds(sock, 1, 2)
+    return Segment.open(weights, writable=False), paired(mine, theirs)

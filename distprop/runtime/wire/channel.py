@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from distprop.runtime.wire.frames import Piece
+from distprop.runtime.wire.frames import NOTHING, Piece, decode_whole
 from distprop.runtime.wire.intake import Intake
+from distprop.runtime.wire.slate import RING, SAID, Slate
 
 LIMIT = 2**36
 """Bytes of the largest frame."""
@@ -26,8 +27,8 @@ def _nothing() -> int:
 class Channel:
     """Both ends of a connection have one. Not thread-safe."""
 
-    def __init__(self, sock: socket.socket, limit: int = LIMIT) -> None:
-        self._socket, self._intake = sock, Intake(limit)
+    def __init__(self, sock: socket.socket, limit: int = LIMIT, slate: Slate | None = None) -> None:
+        self._socket, self._intake, self._slate = sock, Intake(limit), slate
         sock.setblocking(False)
         self._rings_at = 1  # bytes
         self._remote = sock.family != socket.AF_UNIX
@@ -49,7 +50,9 @@ class Channel:
     def send(self, frame: Sequence[Piece]) -> None:
         """Send of a frame what the socket takes now; the rest with `flush`. Raises OSError where the peer is gone."""
         if len(frame) == 1 and not self._out:
-            self._send_now(frame[0])
+            said = self._slate.say(frame[0], self.sent) if self._slate else 0
+            if said != SAID:
+                self._send_now(NOTHING if said == RING else frame[0])
             return
         self._out.extend(memoryview(part).cast("B") for part in frame)
         self.flush()
@@ -101,7 +104,19 @@ class Channel:
                 break
         if self._remote:
             self._ring_at(PORTION if self._intake.missing > LARGE else 1)
-        return arrived  # whatever else is there rings again
+        return arrived if self._slate is None else self._in_order(self._slate, arrived)
+
+    def _in_order(self, slate: Slate, arrived: list[Any]) -> list[Any]:
+        """With what is on the slate: it was said when all that came before these bytes had been heard."""
+        frame = slate.take()
+        slate.heard(self.received)
+        return arrived if frame is None else [decode_whole(frame), *arrived]
+
+    def take(self) -> Any:
+        """The message on the slate, where one is known to be. Raises FrameError."""
+        frame = self._slate.take() if self._slate else None
+        assert frame is not None, "only a look at the slate tells of it"
+        return decode_whole(frame)
 
     def _ring_at(self, count: int) -> None:
         """Be woken when so many bytes are there, or the end."""

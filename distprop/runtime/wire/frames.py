@@ -19,6 +19,11 @@ Piece = bytes | memoryview
 HEAD = struct.Struct("<IIQ")
 MAGIC = 0x64705231
 ALIGN = 64
+TERSE = struct.pack("<II", MAGIC, 0)
+"""How the frame of a terse message begins."""
+
+NOTHING = HEAD.pack(MAGIC, 0, 0)
+"""A frame that says nothing, to wake the one who receives it."""
 
 
 class FrameError(DistpropError):
@@ -57,6 +62,16 @@ def read_head(room: Piece, limit: int, start: int = 0) -> tuple[int, int]:
     if magic != MAGIC or total > limit or 8 * parts > total:
         raise FrameError("a frame was refused", f"it claims {parts} parts and {total} bytes; {limit} are allowed")
     return parts, total
+
+
+def decode_whole(frame: bytes) -> Any:
+    """The message of a frame that has its head. Raises FrameError."""
+    if frame.startswith(TERSE):
+        return _decode_brief(memoryview(frame)[HEAD.size :])
+    parts, total = read_head(frame.ljust(HEAD.size, bytes(1)), len(frame))
+    if total != len(frame) - HEAD.size:
+        raise FrameError("a frame was refused", f"it has {len(frame)} bytes, and claims {total} behind its head")
+    return _decode_at_length(parts, memoryview(bytearray(frame))[HEAD.size :])
 
 
 def decode(parts: int, rest: memoryview) -> Any:

@@ -56,7 +56,8 @@ class Intake:
                 self._grow(body, total)
                 break
             start = body + total
-            whole.append(decode(self._parts, _apart(room[body:start]) if self._parts else room[body:start]))
+            if total:
+                whole.append(decode(self._parts, _apart(room[body:start]) if self._parts else room[body:start]))
         if self._body is None and start:
             self._filled -= start
             if self._filled:

@@ -1,7 +1,6 @@
 """The post: everything that a process hears, from its channels and its own threads, in one queue."""
 
 import logging
-import os
 import select
 import socket
 import time
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from distprop.protocol.messages import Address
 from distprop.runtime.wire.channel import Channel
 from distprop.runtime.wire.frames import FrameError, Piece, encode
+from distprop.runtime.wire.slate import Slate, Slates, look
 
 _log = logging.getLogger("distprop")
 
@@ -33,6 +33,7 @@ class Post:
     def __init__(self) -> None:
         self._channels: dict[Address, Channel] = {}
         self._lines: dict[int, tuple[Address, Channel]] = {}  # by descriptor
+        self._slates: Slates = ()
         self._writing: set[Address] = set()  # to whom something waits to be sent
         self._epoll = select.epoll()
         self._brief = False  # whether the last wait was
@@ -50,18 +51,21 @@ class Post:
         with suppress(BlockingIOError):  # it rings already
             self._ring.send(b"!")
 
-    def connect(self, peer: Address, sock: socket.socket) -> None:
-        """Take a connection; an older one to the same peer is closed."""
+    def connect(self, peer: Address, sock: socket.socket, slate: Slate | None = None) -> None:
+        """Take a connection; an older one to the same peer is closed. slate: of a peer on this host."""
         self.hang_up(peer)
-        channel = self._channels[peer] = Channel(sock)
+        channel = self._channels[peer] = Channel(sock, slate=slate)
         self._lines[channel.fileno()] = peer, channel
         self._epoll.register(channel, select.EPOLLIN)
+        if slate is not None:
+            self._slates += ((channel.fileno(), *slate.memories),)
 
     def hang_up(self, peer: Address) -> None:
         """Close the connection to a peer, if there is one."""
         channel = self._channels.pop(peer, None)
         if channel is not None:
             del self._lines[channel.fileno()]
+            self._slates = tuple(slate for slate in self._slates if slate[0] != channel.fileno())
             self._writing.discard(peer)
             self._epoll.unregister(channel)
             channel.close()
@@ -98,12 +102,12 @@ class Post:
     def poll(self, timeout: float) -> list[Mail]:
         """What has been heard, after at most `timeout` seconds."""
         heard: list[Mail] = []
-        for descriptor, events in self._epoll.poll(0) if self._inner else self._wait(timeout):
+        for descriptor, events in look(self._epoll, self._slates, 0.0) if self._inner else self._wait(timeout):
             line = self._lines.get(descriptor)
             if line is None:
                 self._hush()
             else:
-                heard += [Mail(line[0], message) for message in self._serve(*line, events)]
+                heard += self._serve(*line, events)
         while self._inner:
             heard.append(self._inner.popleft())
         return heard
@@ -111,21 +115,19 @@ class Post:
     def _wait(self, timeout: float) -> list[tuple[int, int]]:
         """What is ready, and how. A wait that promises to be brief is not slept through."""
         start = time.monotonic()
-        ready = self._epoll.poll(0)
-        while not ready and self._brief and time.monotonic() - start < BRIEF:
-            os.sched_yield()  # whoever has something to compute goes first
-            ready = self._epoll.poll(0)
-        ready = ready or self._epoll.poll(timeout)
+        ready = look(self._epoll, self._slates, BRIEF if self._brief else 0.0) or self._epoll.poll(timeout)
         self._brief = time.monotonic() - start < BRIEF
         return ready
 
-    def _serve(self, peer: Address, channel: Channel, events: int) -> list[Any]:
+    def _serve(self, peer: Address, channel: Channel, events: int) -> list[Mail]:
         try:
+            if not events:
+                return [Mail(peer, channel.take())]
             if events & select.EPOLLOUT:
                 channel.flush()
                 self._watch(peer, channel)
             if events & ~select.EPOLLOUT:
-                return channel.receive()
+                return [Mail(peer, message) for message in channel.receive()]
         except (OSError, EOFError):
             self._lose(peer)
         except FrameError as error:
