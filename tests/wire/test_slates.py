@@ -29,15 +29,15 @@ needs_slates = pytest.mark.skipif(slate._slates is None, reason="slates were not
 
 
 @contextmanager
-def pair(slates: bool = True) -> Iterator[tuple[Post, Post]]:
+def pair() -> Iterator[tuple[Post, Post]]:
     """The posts of a server and a worker of one host."""
     ours, theirs = socket.socketpair()
     one, other = slate.blank("server"), slate.blank("worker")
     fds = os.dup(one.fd), os.dup(other.fd)
     first, second = slate.paired(one, fds[1]), slate.paired(other, fds[0])
     with closing(Post()) as server, closing(Post()) as worker:
-        server.connect(WORKER, ours, first if slates else None)
-        worker.connect(SERVER, theirs, second if slates else None)
+        server.connect(WORKER, ours, first)
+        worker.connect(SERVER, theirs, second)
         yield server, worker
 
 
