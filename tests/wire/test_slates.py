@@ -103,6 +103,21 @@ def test_a_frame_that_only_wakes_says_nothing() -> None:
 
 
 @needs_slates
+def test_one_who_fell_asleep_meanwhile_is_woken_by_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pair() as (server, worker):
+        server.send(WORKER, "wake up")
+        assert texts(worker.poll(0.0)) == ["wake up"]
+        by_socket, ours = server.traffic("worker")[0], server._channels[WORKER]._slate
+        assert ours is not None
+        say = ours.say
+        monkeypatch.setattr(ours, "say", lambda frame, sent: slate.RING if say(frame, sent) else 0)
+        server.send(WORKER, "on the slate")
+        assert server.traffic("worker")[0] == by_socket + len(NOTHING)
+        assert texts(worker.poll(FOREVER)) == ["on the slate"]
+        assert worker.poll(0.0) == []
+
+
+@needs_slates
 def test_nobody_sleeps_through_what_is_said() -> None:
     """Both pause as long as others wait briefly, so that some messages find the other awake, falling asleep, asleep."""
     rounds, heard = 400, []
