@@ -179,7 +179,7 @@ def test_what_is_no_slate_is_refused() -> None:
     with pytest.raises(ValueError, match="256 aligned bytes"):
         slate._slates.take(whole, small)
     with pytest.raises(BufferError):
-        slate._slates.receive(Segment.open(slate.blank("x").fd, writable=False).memory, 1)
+        slate._slates.heard(Segment.open(slate.blank("x").fd, writable=False).memory, 1)
 
 
 def test_what_is_no_frame_is_refused() -> None:

@@ -23,6 +23,7 @@ typedef struct {
     uint64_t looks;    /* its writer's */
     uint64_t unused[4];
 } Slate;
+_Static_assert(sizeof(Slate) == 256, "slate.py makes them as large");
 
 typedef struct {
     int socket;
@@ -138,15 +139,15 @@ static PyObject *taken(Slate *mine, const Slate *theirs) {
 
 static PyObject *python_take(PyObject *self, PyObject *args) {
     (void)self;
-    PyObject *mine, *theirs, *answer = NULL;
+    PyObject *mine, *theirs;
     Py_buffer views[2];
     if (!PyArg_ParseTuple(args, "OO", &mine, &theirs) || !borrow_both(mine, theirs, views)) return NULL;
-    answer = taken(views[0].buf, views[1].buf);
+    PyObject *answer = taken(views[0].buf, views[1].buf);
     release_both(views);
     return answer;
 }
 
-static PyObject *python_receive(PyObject *self, PyObject *args) {
+static PyObject *python_heard(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *mine;
     unsigned long long received;
@@ -224,7 +225,7 @@ static PyObject *python_look(PyObject *self, PyObject *args) {
 static PyMethodDef METHODS[] = {
     {"say", python_say, METH_VARARGS, "say(mine, theirs, message, sent): see _slates.pyi."},
     {"take", python_take, METH_VARARGS, "take(mine, theirs): see _slates.pyi."},
-    {"receive", python_receive, METH_VARARGS, "receive(mine, received): see _slates.pyi."},
+    {"heard", python_heard, METH_VARARGS, "heard(mine, received): see _slates.pyi."},
     {"look", python_look, METH_VARARGS, "look(epoll, slates, seconds): see _slates.pyi."},
     {NULL, NULL, 0, NULL},
 };

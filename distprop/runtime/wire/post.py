@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from distprop.protocol.messages import Address
 from distprop.runtime.wire.channel import Channel
 from distprop.runtime.wire.frames import FrameError, Piece, encode
-from distprop.runtime.wire.slate import Slate, Slates, look
+from distprop.runtime.wire.slate import Ready, Slate, Slates, look
 
 _log = logging.getLogger("distprop")
 
@@ -112,7 +112,7 @@ class Post:
             heard.append(self._inner.popleft())
         return heard
 
-    def _wait(self, timeout: float) -> list[tuple[int, int]]:
+    def _wait(self, timeout: float) -> Ready:
         """What is ready, and how. A wait that promises to be brief is not slept through."""
         start = time.monotonic()
         ready = look(self._epoll, self._slates, BRIEF if self._brief else 0.0) or self._epoll.poll(timeout)

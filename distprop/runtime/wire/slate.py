@@ -42,7 +42,7 @@ class Slate:
         self.memories = mine, theirs
         self.say: Callable[[Piece, int], int] = partial(_slates.say, mine, theirs)
         self.take: Callable[[], bytes | None] = partial(_slates.take, mine, theirs)
-        self.heard: Callable[[int], None] = partial(_slates.receive, mine)
+        self.heard: Callable[[int], None] = partial(_slates.heard, mine)
 
 
 def blank(name: str) -> Segment:
