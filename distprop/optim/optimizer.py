@@ -54,12 +54,17 @@ class Optimizer:
         return self.schedule(step)
 
     def at(self, version: int, factor: float = 1.0, group: Group = PLAIN) -> Moment:
-        """The moment of the update that makes version + 1. factor: of the rate, by verdicts."""
+        """The moment of the update that makes version + 1; equal moments, equal tapes. factor: of the rate."""
         rate = self.schedule(version) * factor * group.rate
         if self.accumulate == 1:
-            return Moment(version, rate, group.decay)
+            return Moment(version if self._counts else 0, rate, group.decay)
         step, rest = divmod(version, self.accumulate)
-        return Moment(step, rate, group.decay, holds=rest != self.accumulate - 1)
+        return Moment(step if self._counts else 0, rate, group.decay, holds=rest != self.accumulate - 1)
+
+    @cached_property
+    def _counts(self) -> bool:
+        """Whether updates depend on how many there were."""
+        return self.average is not None or any(one.counts for one in (*self.before, *self.transforms))
 
     def update(self, w: Array, g: Array, old: State, w_out: Array, new: State, at: Moment) -> None:
         """Write the next version of n weights into w_out and of their state into new.

@@ -21,9 +21,9 @@ ACCUMULATED, AVERAGE = "accumulated", "average"
 class Moment(NamedTuple):
     """When an update happens, and what is the same for all values that it is about.
 
-    step: how often the weights were changed before.  rate: the learning rate, with all factors in it.  decay: factor of
-    weight decay.  trust: factor of a layer's update (lars, lamb).  holds: the gradient is only added to those of other
-    steps; the weights stay.
+    step: how often the weights were changed before; 0 where nothing depends on it.  rate: the learning rate, with all
+    factors in it.  decay: factor of weight decay.  trust: factor of a layer's update (lars, lamb).  holds: the gradient
+    is only added to those of other steps; the weights stay.
     """
 
     step: int
@@ -58,10 +58,14 @@ class Names(NamedTuple):
 
 
 class Transform(NamedTuple):
-    """One step from gradient to update, put on a tape. state: the vectors that it carries along; all start at 0."""
+    """One step from gradient to update, put on a tape.
+
+    state: the vectors that it carries along; all start at 0.  counts: whether it depends on the moment's step.
+    """
 
     state: tuple[str, ...]
     record: Callable[[Tape, Names, Moment], None]
+    counts: bool = False
 
 
 def scale_by_rate() -> Transform:
@@ -156,7 +160,7 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> Transform:
         tape.add(u, eps / first, out=u)
         tape.divide(g, u, out=u)
 
-    return Transform(("gradients", "squares"), record)
+    return Transform(("gradients", "squares"), record, counts=True)
 
 
 def scale_by_rms(alpha: float, eps: float) -> Transform:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -49,13 +50,18 @@ class Addends(NamedTuple):
             yield gradient[run]
 
 
-class Added(NamedTuple):
-    """A sum that is ready to be put on a tape. out: the register that has it then."""
+@dataclass(frozen=True, eq=False)
+class Added:
+    """A sum that is ready to be put on a tape. out: the register that has it then.
+
+    lasts: whether it may be kept: nothing of it came from another host, which would lie in memory for as long.
+    """
 
     total: Any
     ops: tuple[Op, ...]
     out: Register
     addends: Addends
+    lasts: bool
 
 
 def record_sum(total: Any, out: Register, first: int) -> tuple[tuple[Op, ...], Register]:
@@ -129,9 +135,11 @@ class PartialSums:
     def whole(self, total: Any, span: slice, tables: Sequence[Part] = ()) -> Arrived:
         """One slice of a sum, as a value that can leave the host; of tables the parts that it has."""
         gradient, out = np.empty(span.stop - span.start, np.float32), Register(0)
-        tape = Tape((out,))
-        addends = self._put(tape, self._add(total, span, out, 1), out, None)
-        play(tape, (gradient, *addends.vectors(slice(0, gradient.size), self.scratch)))
+        tape, added = Tape((out,)), self._add(total, span, out, 1)
+        tape.ops.extend(added.ops)
+        if added.out is not out:
+            tape.copy(added.out, out=out)
+        play(tape, (gradient, *added.addends.vectors(slice(0, gradient.size), self.scratch)))
         rows = tuple(concatenated(self.rows(total, part, at), part) for at, part in enumerate(tables))
         return Arrived(gradient, self.tail(total), rows)
 
@@ -145,29 +153,22 @@ class PartialSums:
         else:
             yield total.rows[at]
 
-    def record(self, tape: Tape, total: Any, span: slice, out: Register, first: int, share: float) -> Addends:
-        """Put the values of `span` of a sum on a tape, times `share`: see `record_sum`; gives what the tape reads.
+    def ready(self, total: Any, span: slice, out: Register, first: int) -> Added:
+        """The values of `span` of a sum, ready to be put on a tape: see `record_sum`.
 
         For each span with the same registers at all times. Rounds of a rhythm have one sum: it is made ready once.
         """
         added = self._added.get((span.start, span.stop))
         if added is None or added.total is not total:
             added = self._add(total, span, out, first)
-            if not _has_arrived(total):  # which would be kept for longer than it is needed
+            if added.lasts:
                 self._added[span.start, span.stop] = added
-        return self._put(tape, added, out, share)
+        return added
 
     def _add(self, total: Any, span: slice, out: Register, first: int) -> Added:
         gradients = tuple(self._gradient(handle, span) for handle in _handles(total))
-        return Added(total, *record_sum(total, out, first), Addends(gradients, depth_of(total)))
-
-    def _put(self, tape: Tape, added: Added, out: Register, share: float | None) -> Addends:
-        tape.ops.extend(added.ops)
-        if share is not None:
-            tape.multiply(added.out, share, out=out)
-        elif added.out is not out:
-            tape.copy(added.out, out=out)
-        return added.addends
+        addends = Addends(gradients, depth_of(total))
+        return Added(total, *record_sum(total, out, first), addends, lasts=not _has_arrived(total))
 
     def _gradient(self, handle: Handle, span: slice) -> Vector:
         """The values of `span` in a partial sum."""

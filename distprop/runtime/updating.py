@@ -23,7 +23,7 @@ from distprop.optim.transforms import Moment
 from distprop.runtime.batch import Batch
 from distprop.runtime.memory import Vector
 from distprop.runtime.slice import Run, Slice, Work
-from distprop.runtime.summing import Addends, PartialSums
+from distprop.runtime.summing import Added, Addends, PartialSums
 from distprop.runtime.table_updating import Mine, TableUpdater
 from distprop.runtime.threads import Threads
 
@@ -41,6 +41,15 @@ RUNS_A_THREAD = 2
 """Runs that are worth waking a thread for."""
 
 
+class Occasion(NamedTuple):
+    """What tapes are recorded for: equal occasions have equal ones."""
+
+    added: Added
+    batch: Batch
+    ats: Mapping[Group, Moment]
+    closely: bool
+
+
 class Pass(NamedTuple):
     """What is done to the runs of a kind.
 
@@ -51,6 +60,11 @@ class Pass(NamedTuple):
     tape: Tape
     tells: tuple[bool, ...]
     addends: Addends = Addends()
+
+
+Passes = Mapping[Kind, Pass]
+Record = Callable[[Group, int], Pass]
+"""Records the pass of a kind."""
 
 
 class Updater:
@@ -69,34 +83,36 @@ class Updater:
         self._streamed = mine.span.stop - mine.span.start >= STREAMED
         tables = enumerate(zip(mine.parts, mine.tables, strict=True))
         self._tables = tuple(TableUpdater(Mine(at, *table), optimizer, sums) for at, table in tables)
+        self._recorded: tuple[Occasion, Passes] | None = None  # of the last step
 
     def in_one_pass(self, total: Any, batch: Batch, version: int, factor: float, closely: bool = False) -> Sums:
         """Make version + 1: sum, mean, squares and update of each value at once; gives the rows told."""
-        ats, optimizer = self._ats(version, factor), self._optimizer
+        ats, optimizer, added = self._ats(version, factor), self._optimizer, self._ready(total)
 
         def whole(group: Group, view: int) -> Pass:  # noqa: ARG001 - layers with factors have two passes
             at, tape, addends = ats[group], Tape(optimizer.made), Addends()
             if not group.frozen:
-                addends = self._mean(tape, total, batch, group)
+                addends = self._mean(tape, added, batch, group)
             if not group.unlearned:
                 tape.squares(optimizer.names.u)
                 optimizer.record_prepare(tape, at)
             tells = self._second(tape, group, at, closely)
             return Pass(tape, (not group.unlearned, *tells), addends)
 
-        dense = self._over(version, whole, 3 if closely else 1, self._scratch)
+        passes = self._passes(whole, Occasion(added, batch, ats, closely))
+        dense = self._over(version, passes, 3 if closely else 1, self._scratch)
         return self._with_tables(dense, [one.in_one_pass(total, batch, ats, version, closely) for one in self._tables])
 
     def reduce(self, total: Any, batch: Batch, version: int) -> Sums:
         """The first of two passes: sum, mean, and all that the optimizer does before norms; gives the rows of sums."""
-        ats, optimizer, names = self._ats(version), self._optimizer, self._optimizer.names
+        ats, optimizer, names, added = self._ats(version), self._optimizer, self._optimizer.names, self._ready(total)
         rows = 1 + (optimizer.trust is not None) + bool(optimizer.before)
 
         def first(group: Group, view: int) -> Pass:  # noqa: ARG001 - its factor comes of this
             tape = Tape((names.u, *names.new.values()))
             if group.frozen:
                 return Pass(tape, (False,) * rows)
-            addends = self._mean(tape, total, batch, group)
+            addends = self._mean(tape, added, batch, group)
             if not group.follows:
                 tape.squares(names.u)
                 if optimizer.trust is not None:
@@ -106,7 +122,7 @@ class Updater:
                     tape.squares(names.u)
             return Pass(tape, (not group.follows,) * rows, addends)
 
-        dense = self._over(version, first, rows, self._reduced)
+        dense = self._over(version, self._passes(first, Occasion(added, batch, ats, False)), rows, self._reduced)
         return self._with_tables(dense, [one.reduce(total, batch, ats, version) for one in self._tables])
 
     def finish(self, sums: Mapping[int, Sums], version: int, factor: float, closely: bool = False) -> Sums:
@@ -125,13 +141,17 @@ class Updater:
                 tape.multiply(u, float(scale), out=u)
             return Pass(tape, self._second(tape, group, at, closely))
 
-        dense = self._over(version, second, 2 if closely else 0, self._reduced)
+        dense = self._over(version, self._record(second), 2 if closely else 0, self._reduced)
         return self._with_tables(dense, [one.finish(ats, version, scale, closely) for one in self._tables])
 
-    def _mean(self, tape: Tape, total: Any, batch: Batch, group: Group) -> Addends:
+    def _ready(self, total: Any) -> Added:
+        return self._partial.ready(total, self._mine.span, self._optimizer.names.u, self._optimizer.registers)
+
+    def _mean(self, tape: Tape, added: Added, batch: Batch, group: Group) -> Addends:
         """Put the mean gradient on a tape, into u."""
-        names, first = self._optimizer.names, self._optimizer.registers
-        return self._partial.record(tape, total, self._mine.span, names.u, first, float(batch.share(group)))
+        tape.ops.extend(added.ops)
+        tape.multiply(added.out, float(batch.share(group)), out=self._optimizer.names.u)
+        return added.addends
 
     def _second(self, tape: Tape, group: Group, at: Moment, closely: bool) -> tuple[bool, ...]:
         """Put the second half of an update on a tape, and what is told of it; gives which rows those are."""
@@ -186,12 +206,22 @@ class Updater:
     def _kind(self, run: Run) -> Kind:
         return run.group, run.view if self._optimizer.trust is not None else 0
 
-    def _over(self, version: int, record: Callable[[Group, int], Pass], rows: int, room: Room) -> Sums:
-        """Play what is recorded for each kind over its runs, on as many threads as are worth it.
+    def _passes(self, record: Record, occasion: Occasion) -> Passes:
+        """What is recorded for each kind; steps of the same occasion that follow each other share it."""
+        if self._recorded is not None and self._recorded[0] == occasion:
+            return self._recorded[1]
+        passes = self._record(record)
+        self._recorded = (occasion, passes) if occasion.added.lasts else None
+        return passes
+
+    def _record(self, record: Record) -> Passes:
+        return {kind: record(*kind) for kind in self._kinds}
+
+    def _over(self, version: int, passes: Passes, rows: int, room: Room) -> Sums:
+        """Play the passes of all kinds over their runs, on as many threads as are worth it.
 
         Gives the sums of all blocks, row by row.
         """
-        passes = {kind: record(*kind) for kind in self._kinds}
 
         def over(work: Work) -> Rows:
             tape, tells, addends = passes[self._kind(work.run)]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.errors import ConfigError
+from distprop.loops.tape import Tape
 from distprop.optim.optimizer import Optimizer
 from distprop.optim.optimizers import OPTIMIZERS, Extras, build_optimizer
 from distprop.optim.transforms import Moment, Run
@@ -263,6 +264,20 @@ def test_the_rate_is_the_callers(name, settings_):
         made.update(w, g.copy(), old, w_out, new, Moment(0, rate))
         ways.append(w_out - w)
     np.testing.assert_allclose(ways[1], ways[0] / 2, rtol=1e-9)
+
+
+@EACH
+def test_moments_are_equal_where_tapes_are(name, settings_):
+    """So the tape of a step is known to be that of the one before."""
+
+    def ops(step):
+        tape = Tape(made.made)
+        for transform in (*made.before, *made.transforms):
+            transform.record(tape, made.names, Moment(step, 0.05))
+        return tape.ops
+
+    made = optimizer(name, settings_)
+    assert (made.at(0) == made.at(7)) == (ops(0) == ops(7))
 
 
 def test_what_is_not_finite_raises_no_warning():

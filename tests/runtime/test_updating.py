@@ -1,5 +1,7 @@
 """However the arena is cut into slices, and whatever an update needs of all of it, the bits are the same."""
 
+import gc
+import weakref
 from functools import cache
 from typing import Any
 
@@ -167,8 +169,10 @@ def test_a_sum_that_was_made_ready_is_read_where_its_worker_has_it_now() -> None
     def mean(of: Any) -> list[float]:
         out = Register(0)
         tape, found = Tape((out,)), np.empty(4, np.float32)
-        addends = partial.record(tape, of, slice(0, 4), out, 1, 0.5)
-        playing.play(tape, (found, *addends.vectors(slice(0, 4), partial.scratch)))
+        added = partial.ready(of, slice(0, 4), out, 1)
+        tape.ops.extend(added.ops)
+        tape.multiply(added.out, 0.5, out=out)
+        playing.play(tape, (found, *added.addends.vectors(slice(0, 4), partial.scratch)))
         return list(found)
 
     partial.attach(0, memories[0])
@@ -178,3 +182,58 @@ def test_a_sum_that_was_made_ready_is_read_where_its_worker_has_it_now() -> None
     assert mean(total) == [1.5] * 4
     partial.attach(0, memories[2])
     assert mean(total) == [2.5] * 4
+
+
+SUMS = ((Slot(0, 0), Slot(1, 0)), (Slot(1, 0), Slot(0, 0)), Slot(1, 0))
+STEP = st.tuples(
+    st.integers(0, len(SUMS) - 1),  # its sum
+    st.sampled_from([BATCH, Batch(3.0, 5.0)]),
+    st.sampled_from([1.0, 0.5]),  # the factor of the rate
+    st.booleans(),  # whether it is looked at closely
+)
+
+
+@pytest.mark.parametrize("name", SPECS)
+@given(steps=st.lists(STEP, min_size=2, max_size=5))
+@settings(max_examples=8, deadline=None)
+def test_tapes_of_the_step_before_are_played_again_only_where_all_is_as_it_was(name: str, steps: list[Any]) -> None:
+    """One updater all along makes what a new one for each step makes."""
+    kind, given_, extras = SPECS[name]
+    optimizer = build_optimizer(kind, {"learning_rate": RATE, **given_}, extras, STEPS)
+    groups = group_views([slot.name for slot in ARENA.slots], extras.rates, extras.decay_exclude)
+    layout = SlotLayout(ARENA.size, 3, 1)
+    partial = PartialSums(layout)
+    for worker in range(2):
+        memory = anonymous(layout.size)
+        layout.gradient(memory, 0)[:] = drawn(worker)
+        partial.attach(worker, memory)
+
+    def run(anew: bool) -> list[bytes]:
+        buffers = drawn(99), np.full(ARENA.size, np.nan, np.float32)
+        mine = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, groups, buffers)
+        updater, found = Updater(mine, optimizer, ARENA, partial, Threads(1)), []
+        for version, (total, batch, factor, closely) in enumerate(steps):
+            updater = Updater(mine, optimizer, ARENA, partial, Threads(1)) if anew else updater
+            if optimizer.exchanges:
+                sums = updater.reduce(SUMS[total], batch, version)
+                found += [sums, updater.finish({0: sums}, version, factor, closely)]
+            else:
+                found += [updater.in_one_pass(SUMS[total], batch, version, factor, closely)]
+            found += [buffers[(version + 1) % 2].copy()]
+        return [one.tobytes() for one in found]
+
+    assert run(anew=False) == run(anew=True)
+
+
+def test_a_sum_from_another_host_is_let_go_when_its_step_is_over() -> None:
+    optimizer = build_optimizer("sgd", {}, None, 1)
+    buffers = drawn(99), np.full(ARENA.size, np.nan, np.float32)
+    plain = group_views([slot.name for slot in ARENA.slots], {}, ())
+    one = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
+    updater = Updater(one, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
+    total = Arrived(drawn(0), np.zeros(3))
+    gone = weakref.ref(total)
+    updater.in_one_pass(total, BATCH, 0, 1.0)
+    del total
+    gc.collect()
+    assert gone() is None

@@ -15,6 +15,8 @@ from distprop.errors import UserError
 from distprop.protocol.messages import Address
 from distprop.runtime.wire import certificate
 from distprop.runtime.wire.certificate import new_credentials
+from distprop.runtime.wire.channel import Channel
+from distprop.runtime.wire.frames import encode
 from distprop.runtime.wire.handshake import StrangerError
 from distprop.runtime.wire.lobby import Lobby, listen_on
 from distprop.runtime.wire.post import Post
@@ -98,10 +100,9 @@ def _echo(post: Post, count: int) -> None:
 
 def test_what_tls_has_decrypted_already_is_heard_though_the_socket_is_silent(post: Post) -> None:
     """The second message ends in the middle of a record, with the room full and nothing more to come."""
-    with closing(Post()) as guest, host(MINE, post) as (door, _):
-        guest.connect(THEM, reach(door, SECRET, US, MINE))
+    with host(MINE, post) as (door, _), closing(Channel(reach(door, SECRET, US, MINE))) as guest:
         letters = [b"x" * 40_000, b"y" * 30_000]
-        guest.send(THEM, *letters)
+        guest.send([part for letter in letters for part in encode(letter)])
         assert hear(post, lambda heard: len(heard) == 2) == letters
 
 

@@ -67,7 +67,7 @@ def read_head(room: Piece, limit: int, start: int = 0) -> tuple[int, int]:
 def decode_whole(frame: bytes) -> Any:
     """The message of a frame that has its head. Raises FrameError."""
     if frame.startswith(TERSE):
-        return _decode_brief(memoryview(frame)[HEAD.size :])
+        return _decode_brief(frame[HEAD.size :])
     parts, total = read_head(frame.ljust(HEAD.size, bytes(1)), len(frame))
     if total != len(frame) - HEAD.size:
         raise FrameError("a frame was refused", f"it has {len(frame)} bytes, and claims {total} behind its head")
@@ -79,7 +79,7 @@ def decode(parts: int, rest: memoryview) -> Any:
     return _decode_at_length(parts, rest) if parts else _decode_brief(rest)
 
 
-def _decode_brief(rest: memoryview) -> Any:
+def _decode_brief(rest: Piece) -> Any:
     try:
         return terse.read(rest)
     except (ValueError, EOFError, TypeError) as error:

@@ -80,13 +80,13 @@ class Post:
         channels = [channel for peer, channel in self._channels.items() if peer.role == role]
         return sum(channel.sent for channel in channels), sum(channel.received for channel in channels)
 
-    def send(self, to: Address, *messages: Any) -> None:
-        """Send, or lose the messages where the peer is not there: the protocol says them again."""
+    def send(self, to: Address, message: Any) -> None:
+        """Send, or lose the message where the peer is not there: the protocol says it again."""
         channel = self._channels.get(to)
         if channel is None:
             return
         try:
-            channel.send([part for message in messages for part in self._encoded(message)])
+            channel.send(self._encoded(message))
         except OSError:
             self._lose(to)
             return
