@@ -16,6 +16,9 @@ def compiled(name: str) -> Extension:
 
 
 setup(
-    ext_modules=[compiled(f"distprop.{name}") for name in ("loops._compiled", "loops._images", "runtime.wire._slates")],
+    ext_modules=[
+        compiled(f"distprop.{name}")
+        for name in ("loops._compiled", "loops._images", "loops._normalizing", "runtime.wire._slates")
+    ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -1,7 +1,7 @@
 """Normalization within a row: of its features, or of groups of its channels. No row sees another."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,10 +9,9 @@ from distprop.errors import ShapeError
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw
 from distprop.nn.layer import Backward, Context, Layer
+from distprop.nn.normal_rows import denormalize, normalize
 from distprop.nn.settings import require_number, require_whole
-from distprop.nn.sums import sum_rows
 
-OVER = (1, 3)  # the axes of grouped values that are normalized together
 Grouped = Callable[[Shape], Shape]
 """The shape (N, ...) of an array -> four axes (A, B, G, D): B x D values are normalized together."""
 
@@ -72,20 +71,29 @@ def _normalization(kind: str, settings: Mapping[str, Any], grouped: Grouped, cen
         return shape, dict.fromkeys(("scale", "shift") if centered else ("scale",), shape[-1:])
 
     def forward(p: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        normal = x if ctx.may_overwrite_input else ctx.buffer("normal", x.shape)
-        inverse = _normalize(x, normal, grouped(x.shape), (eps, centered), ctx)
-        y = np.multiply(normal, p["scale"], out=ctx.buffer("y", x.shape))
-        if centered:
-            np.add(y, p["shift"], out=y)
+        form = _Form(*grouped(x.shape))
+        normal = x if form.in_rows and ctx.may_overwrite_input else ctx.buffer("normal", x.shape)
+        normal, y = normal.reshape(form.rows), ctx.buffer("y", x.shape)
+        inverse, scales = ctx.buffer("inverse", form.rows[:1]), form.spread(p["scale"], "scales", ctx)
+        shifts = form.spread(p["shift"], "shifts", ctx) if centered else None
+        source = x.reshape(form.rows) if form.in_rows else form.to_rows(x, normal)
+        made = y.reshape(form.rows) if form.in_rows else ctx.shared("made", form.rows)
+        normalize(source, normal, inverse, made, scales, shifts, eps, ctx)
+        if not form.in_rows:
+            form.from_rows(made, y)
 
         def backward(dy: Array, g: Params) -> Array:
-            product = np.multiply(dy, normal, out=ctx.shared("product", dy.shape))
-            sum_rows(product, g["scale"], ctx)
-            if centered:
-                sum_rows(dy, g["shift"], ctx)
-            np.multiply(dy, p["scale"], out=dy)
-            _denormalize(dy.reshape(grouped(x.shape)), normal, inverse, centered, ctx)
-            return dy
+            scales = form.spread(p["scale"], "scales", ctx)
+            sums = ctx.shared("sums", (1 + centered, *scales.shape), np.float64)
+            sums.fill(0.0)
+            dx = np.ascontiguousarray(dy)
+            d = dx.reshape(form.rows) if form.in_rows else form.to_rows(dx, ctx.shared("made", form.rows))
+            denormalize(d, normal, inverse, scales, sums, ctx)
+            if not form.in_rows:
+                form.from_rows(d, dx)
+            for name, total in zip(("scale", "shift"), sums, strict=False):
+                g[name][...] = form.gathered(total)
+            return dx
 
         return y, backward
 
@@ -97,31 +105,43 @@ def _normalization(kind: str, settings: Mapping[str, Any], grouped: Grouped, cen
     return Layer(kind, settings, shapes, forward, start, flops=lambda shape: 6 * int(np.prod(shape)))
 
 
-def _normalize(x: Array, normal: Array, shape: Shape, form: tuple[float, bool], ctx: Context) -> Array:
-    """Write normalized x into normal; return what it was multiplied by, (A, 1, G, 1)."""
-    eps, centered = form
-    values, out, small = x.reshape(shape), normal.reshape(shape), (shape[0], 1, shape[2], 1)
-    inverse = ctx.buffer("inverse", small)
-    if centered:
-        mean = np.mean(values, axis=OVER, keepdims=True, out=inverse)
-        values = np.subtract(values, mean, out=out)
-    squares = np.multiply(values, values, out=ctx.shared("product", shape))
-    np.mean(squares, axis=OVER, keepdims=True, out=inverse)
-    np.add(inverse, eps, out=inverse)
-    np.sqrt(inverse, out=inverse)
-    np.divide(1, inverse, out=inverse)
-    np.multiply(values, inverse, out=out)
-    return inverse
+class _Form(NamedTuple):
+    """Values (a, b, g, d), of which b x d are normalized together: rows (a g, b d), where b is 1 as they lie there."""
 
+    a: int
+    b: int
+    g: int
+    d: int
 
-def _denormalize(dy: Array, normal: Array, inverse: Array, centered: bool, ctx: Context) -> None:
-    """Make dy <- inverse (dy - mean(dy) - normal mean(dy normal)); the middle term only where x was centered."""
-    values, mean = normal.reshape(dy.shape), ctx.shared("mean", inverse.shape)
-    product = np.multiply(dy, values, out=ctx.shared("product", dy.shape))
-    np.mean(product, axis=OVER, keepdims=True, out=mean)
-    np.multiply(values, mean, out=product)
-    if centered:
-        np.mean(dy, axis=OVER, keepdims=True, out=mean)
-        np.subtract(dy, mean, out=dy)
-    np.subtract(dy, product, out=dy)
-    np.multiply(dy, inverse, out=dy)
+    @property
+    def rows(self) -> Shape:
+        return self.a * self.g, self.b * self.d
+
+    @property
+    def in_rows(self) -> bool:
+        return self.b == 1
+
+    def to_rows(self, values: Array, rows: Array) -> Array:
+        """Copy values to rows."""
+        np.copyto(rows.reshape(self.a, self.g, self.b, self.d), self._places(values))
+        return rows
+
+    def from_rows(self, rows: Array, values: Array) -> None:
+        """Copy rows to values."""
+        np.copyto(self._places(values), rows.reshape(self.a, self.g, self.b, self.d))
+
+    def _places(self, values: Array) -> Array:
+        return values.reshape(self).transpose(0, 2, 1, 3)
+
+    def spread(self, vector: Array, name: str, ctx: Context) -> Array:
+        """One value a channel (C,), for all places of each group, (g, b d)."""
+        if self.in_rows:
+            return vector.reshape(self.g, self.d)
+        room = ctx.shared(name, (self.g, self.b, self.d))
+        np.copyto(room, vector.reshape(self.g, 1, self.d))
+        return room.reshape(self.g, self.b * self.d)
+
+    def gathered(self, total: Array) -> Array:
+        """Sums by group and place (g, b d), added up to one a channel (C,)."""
+        sums: Array = total.reshape(self.g, self.b, self.d).sum(axis=1)
+        return sums.reshape(-1)

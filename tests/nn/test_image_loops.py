@@ -10,40 +10,15 @@ from distprop.nn.conv import conv2d
 from distprop.nn.layer import Context, Layer
 from distprop.nn.pool import max_pool2d
 from distprop.nn.workspace import Workspace
+from tests.nn.bits import drawn, with_and_without
 
 pytestmark = pytest.mark.skipif(images._images is None, reason="the loops were not compiled: no C compiler")
-ODD = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 2.0, 2.0], np.float32)
 SHAPES = st.tuples(st.integers(1, 3), st.integers(3, 9), st.integers(3, 9), st.sampled_from([1, 3, 5, 8, 11, 16]))
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3)).map(list)
 
 
-def drawn(shape: tuple[int, ...], seed: int, odd: float) -> np.ndarray:
-    """Normal values; a share of them equal ones, infinities, NaN, and zeros of both signs."""
-    draw = np.random.default_rng(seed)
-    values = draw.normal(size=shape).astype(np.float32)
-    where = draw.random(shape) < odd
-    values[where] = draw.choice(ODD, int(where.sum()))
-    return values
-
-
-def passed(layer: Layer, x: np.ndarray, seed: int) -> list[bytes]:
-    """The bits of the output, and of all gradients; any NaN is as good as another."""
-    _, shapes = layer.shapes(x.shape[1:])
-    p, g = ({name: np.zeros(shape, np.float32) for name, shape in shapes.items()} for _ in range(2))
-    for number, values in enumerate(p.values()):
-        values[...] = drawn(values.shape, number, 0.0)
-    y, backward = layer.forward(p, x, Context(Workspace(), 0, np.dtype(np.float32)))
-    found = [y.copy()]
-    with np.errstate(all="ignore"):
-        found += [backward(drawn(y.shape, seed + 1, 0.1), g), *g.values()]
-    return [np.where(np.isnan(one), np.float32(np.nan), one).tobytes() for one in found]
-
-
 def both(layer: Layer, x: np.ndarray, seed: int) -> tuple[list[bytes], list[bytes]]:
-    compiled = passed(layer, x, seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "_images", None)
-        return compiled, passed(layer, x, seed)
+    return with_and_without((images, "_images"), layer, x, seed)
 
 
 @given(shape=SHAPES, size=PAIR, seed=st.integers(0, 99), odd=st.sampled_from([0.0, 0.4]))
