@@ -9,7 +9,7 @@ from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw, InitSpec, find_initializer
 from distprop.nn.layer import Backward, Context, Layer
 from distprop.nn.settings import require_whole
-from distprop.nn.stack import add_up, products
+from distprop.nn.stack import add_up, add_up_products, products
 
 
 def dense(width: int, init: InitSpec | None = None, bias: bool = True) -> Layer:
@@ -35,7 +35,7 @@ def dense(width: int, init: InitSpec | None = None, bias: bool = True) -> Layer:
             y += p["b"]
 
         def backward(dy: Array, g: Params) -> Array | None:
-            add_up(lambda rows, out: np.matmul(x[rows].T, dy[rows], out=out), g["W"], ctx)
+            add_up_products(x, dy, g["W"], ctx)
             if bias:
                 add_up(lambda rows, out: np.sum(dy[rows], axis=0, out=out), g["b"], ctx)
             if not ctx.wants_input_gradient:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from distprop import philox
 from distprop.nn.arrays import Array
+from distprop.nn.blas import add_product, adds_exactly
 from distprop.nn.layer import Context, Part
+from distprop.nn.trial import trial_numbers
 
-TRIAL_PURPOSE = 7  # the purpose of these random words, see philox.bits
-
+Write = Callable[[slice, Array], Any]
 Tree = Any
 """A Part, or a pair (Tree, Tree) whose sums are added left + right."""
 
@@ -48,32 +48,50 @@ def products(x: Array, W: Array, out: Array, ctx: Context) -> Array:
     return out
 
 
-def add_up(write: Callable[[slice, Array], Any], out: Array, ctx: Context) -> None:
-    """Write into out the sum, by the tree over leaves, of what `write(rows, out)` gives for each leaf."""
+def add_up(write: Write, out: Array, ctx: Context, add: Write | None = None) -> None:
+    """Write into out the sum, by the tree over leaves, of what `write(rows, out)` gives for each leaf.
+
+    add(rows, out): adds the same to what is in out, with the same bits, if there is a way.
+    """
     if ctx.stack is None:
         write(slice(None), out)
     else:
-        _add_up(ctx.stack.tree, write, out, ctx, 0)
+        _add_up(ctx.stack.tree, (write, add), out, ctx, 0)
 
 
-def _add_up(tree: Tree, write: Callable[[slice, Array], Any], out: Array, ctx: Context, depth: int) -> None:
+def _add_up(tree: Tree, ways: tuple[Write, Write | None], out: Array, ctx: Context, depth: int) -> None:
+    write, add = ways
     if isinstance(tree, Part):
         write(tree.rows, out)
         return
-    _add_up(tree[0], write, out, ctx, depth)
+    _add_up(tree[0], ways, out, ctx, depth)
+    if add is not None and isinstance(tree[1], Part):
+        add(tree[1].rows, out)
+        return
     right = ctx.shared(f"leaves {depth}", out.shape)
-    _add_up(tree[1], write, right, ctx, depth + 1)
+    _add_up(tree[1], ways, right, ctx, depth + 1)
     np.add(out, right, out=out)
+
+
+def add_up_products(x: Array, dy: Array, out: Array, ctx: Context) -> None:
+    """Write into out the sum, by the tree over leaves, of each leaf's x^T dy.   x (N, D), dy (N, K), out (D, K)."""
+
+    def write(rows: slice, to: Array) -> None:
+        np.matmul(x[rows].T, dy[rows], out=to)
+
+    def add(rows: slice, to: Array) -> None:
+        add_product(x[rows], dy[rows], to)
+
+    parts = ctx.stack.parts if ctx.stack else ()
+    exactly = all(adds_exactly(x[part.rows], dy[part.rows]) for part in parts)
+    add_up(write, out, ctx, add if exactly else None)
 
 
 @lru_cache(256)
 def _stacks_exactly(sizes: tuple[int, ...], shape: tuple[int, int], strides: tuple[int, ...], dtype: Any) -> bool:
-    """Whether a product of stacked rows has the bits of the products of its parts: tried, with random numbers.
-
-    Which sum a kernel computes depends on shapes, not on values, so one trial tells.
-    """
+    """Whether a product of stacked rows has the bits of the products of its parts: tried."""
     rows, width = sum(sizes), shape[1]
-    x, W = _normals((rows, shape[0]), dtype), _normals(shape, dtype)
+    x, W = trial_numbers((rows, shape[0])).astype(dtype), trial_numbers(shape).astype(dtype)
     if strides[0] < strides[1]:
         W = np.ascontiguousarray(W.T).T
     whole, start = np.matmul(x, W, out=np.empty((rows, width), dtype)), 0
@@ -84,9 +102,3 @@ def _stacks_exactly(sizes: tuple[int, ...], shape: tuple[int, int], strides: tup
         if alone.tobytes() != whole[rows_of_part].tobytes():
             return False
     return True
-
-
-def _normals(shape: tuple[int, int], dtype: Any) -> Array:
-    """Numbers of both signs and of many magnitudes, the same everywhere."""
-    draws = philox.uniform(philox.bits(0, TRIAL_PURPOSE, (0, 0, 0), shape[0] * shape[1]))
-    return np.ascontiguousarray((np.tan(3.0 * draws - 1.5)).reshape(shape), dtype)

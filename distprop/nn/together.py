@@ -12,8 +12,9 @@ from distprop.nn.arrays import Array
 from distprop.nn.layer import Part, Place
 from distprop.nn.leaf import LeafComputer, Progress
 from distprop.nn.network import Pass
-from distprop.nn.stack import TRIAL_PURPOSE, Stack, Tree
+from distprop.nn.stack import Stack, Tree
 from distprop.nn.tail import Tail
+from distprop.nn.trial import TRIAL_PURPOSE
 from distprop.nn.workspace import Workspace
 
 ROWS = 1024
