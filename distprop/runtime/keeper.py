@@ -163,7 +163,7 @@ class Keeper:
     def _weigh(self, total: Any) -> Batch:
         """Take the round's tail; its rows in all."""
         tail = self._tail_of_round = self._partial.tail(total)
-        return Batch(float(tail[WEIGHT]), float(tail[ROWS]))
+        return Batch(tail.item(WEIGHT), tail.item(ROWS))
 
     def _update(self, effect: effects.Update) -> messages.Updated:
         version, mine = effect.round.version, self._mine[effect.slice]

@@ -90,13 +90,14 @@ class SlotLayout:
 def begin_tail(room: Tail, size: int) -> Tail:
     """A tail of zeros (size,) in its room, which from now on tells how long it is: that depends on the round."""
     room[0] = size
-    room[1 : 1 + size] = 0.0
-    return tail_in(room)
+    tail = room[1 : 1 + size]
+    tail.fill(0.0)
+    return tail
 
 
 def tail_in(room: Tail) -> Tail:
     """The tail in a room, as long as it was begun."""
-    return room[1 : 1 + int(room[0])]
+    return room[1 : 1 + int(room.item(0))]
 
 
 def _room(size: int) -> int:
