@@ -1,4 +1,4 @@
-"""Rows (M, D), normalized where that was compiled: NumPy takes a dozen passes over all of them.
+"""Rows (M, D), normalized where that was compiled: NumPy takes a dozen passes over all of them. And channels' sums.
 
 Where there are K scales, row r has number r modulo K.
 """
@@ -38,3 +38,22 @@ def denormalize(dy: Array, normal: Array, inverse: Array, scales: Array, sums: A
     There are two where rows were centered.
     """
     _normalizing.denormalize(dy, normal, inverse, scales, sums, len(sums) == 2, (*dy.shape, len(scales)))
+
+
+def sum_channels(values: Array, others: Array, off: Array | None, sums: Array, height: int) -> None:
+    """Write the sums, over each `height` lines, of values and of their products with others, line by line.
+
+    values, others (L, W);  sums (2, blocks, W). With off (W,) others <- values - off, and the sums are of that and of
+    its squares.
+    """
+    _normalizing.sum_channels(values, others, off, sums, (*values.shape, height))
+
+
+def mix_channels(
+    values: Array, factor: Array, others: Array | None, slope: Array | None, plus: Array, out: Array
+) -> None:
+    """Write values factor + others slope + plus into out, which may be values; without others two terms of it.
+
+    values, others, out (L, W);  factor, slope, plus (W,).
+    """
+    _normalizing.mix_channels(values, factor, others, slope, plus, out, values.shape)

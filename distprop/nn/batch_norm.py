@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from distprop.loops import normalizing as loops
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.init import Draw
 from distprop.nn.layer import Backward, Context, Layer
@@ -56,6 +57,7 @@ def batch_norm(momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         _transform(centered, factor, p["shift"] - factor * moments.rest, y)
 
         def backward(dy: Array, g: Params) -> Array | None:
+            dy = np.ascontiguousarray(dy)  # lines of another would be copies
             total, product = _sums(dy, centered, ctx)
             product -= moments.rest * total  # with x - mean
             g["shift"][...], g["scale"][...] = total, product * root
@@ -127,6 +129,9 @@ def _transform(values: Array, factor: Exact, plus: Exact, out: Array) -> None:
     """Write factor values + plus into out."""
     lines, to = _lines(values), _lines(out)
     times, more = _spread(factor, out), _spread(plus, out)
+    if loops.compiled(lines):
+        loops.mix_channels(lines, times, None, None, more, to)
+        return
     for block in _blocks(lines):
         np.multiply(lines[block], times, out=to[block])
         np.add(to[block], more, out=to[block])
@@ -134,8 +139,12 @@ def _transform(values: Array, factor: Exact, plus: Exact, out: Array) -> None:
 
 def _mix(dy: Array, factor: Exact, values: Array, slope: Exact, plus: Exact, ctx: Context) -> None:
     """Make dy <- factor dy + slope values + plus."""
-    lines, others, scratch = _lines(dy), _lines(values), _scratch(dy, ctx)
+    lines, others = _lines(dy), _lines(values)
     first, second, third = (_spread(vector, dy) for vector in (factor, slope, plus))
+    if loops.compiled(lines):
+        loops.mix_channels(lines, first, others, second, third, lines)
+        return
+    scratch = _scratch(dy, ctx)
     for block in _blocks(lines):
         d = lines[block]
         part = np.multiply(others[block], second, out=scratch[: len(d)])
@@ -147,7 +156,11 @@ def _mix(dy: Array, factor: Exact, values: Array, slope: Exact, plus: Exact, ctx
 def _centered_sums(x: Array, about: Array, centered: Array, ctx: Context) -> tuple[Exact, Exact]:
     """Write x - about into centered; the sums of that and of its squares, (C,)."""
     lines, to, minus = _lines(x), _lines(centered), _spread(about, x)
-    scratch, sums = _scratch(x, ctx), _Sums(x, ctx)
+    sums = _Sums(x, ctx)
+    if loops.compiled(lines):
+        loops.sum_channels(lines, to, minus, sums.parts, _height(lines))
+        return sums.totals()
+    scratch = _scratch(x, ctx)
     for number, block in enumerate(_blocks(lines)):
         d = np.subtract(lines[block], minus, out=to[block])
         sums.take(number, d, np.multiply(d, d, out=scratch[: len(d)]))
@@ -156,7 +169,11 @@ def _centered_sums(x: Array, about: Array, centered: Array, ctx: Context) -> tup
 
 def _sums(dy: Array, values: Array, ctx: Context) -> tuple[Exact, Exact]:
     """The sums of dy and of dy values, (C,)."""
-    lines, others, scratch, sums = _lines(dy), _lines(values), _scratch(dy, ctx), _Sums(dy, ctx)
+    lines, others, sums = _lines(dy), _lines(values), _Sums(dy, ctx)
+    if loops.compiled(lines):
+        loops.sum_channels(lines, others, None, sums.parts, _height(lines))
+        return sums.totals()
+    scratch = _scratch(dy, ctx)
     for number, block in enumerate(_blocks(lines)):
         d = lines[block]
         sums.take(number, d, np.multiply(d, others[block], out=scratch[: len(d)]))
@@ -164,13 +181,11 @@ def _sums(dy: Array, values: Array, ctx: Context) -> tuple[Exact, Exact]:
 
 
 class _Sums:
-    """Two sums over places: of each block in the pass's dtype, as products with ones; of the blocks in float64."""
+    """Two sums over places: of each block in the pass's dtype, line by line; of the blocks in float64."""
 
     def __init__(self, values: Array, ctx: Context) -> None:
         lines = _lines(values)
         self.channels = values.shape[-1]
-        self.ones = ctx.shared("ones", (_height(lines),))
-        self.ones.fill(1)
         shape = 2, -(-len(lines) // _height(lines)), lines.shape[1]
         self.parts = ctx.shared("block sums", shape)
         self.exact = ctx.shared("exact sums", shape, np.float64)
@@ -178,7 +193,7 @@ class _Sums:
     def take(self, number: int, first: Array, second: Array) -> None:
         """Add up the lines of a block."""
         for values, out in zip((first, second), self.parts[:, number], strict=True):
-            np.matmul(self.ones[: len(values)], values, out=out)
+            np.add.reduce(values, axis=0, out=out, initial=0.0)
 
     def totals(self) -> tuple[Exact, Exact]:
         """Both sums, (C,)."""

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.loops import normalizing
+from distprop.nn.batch_norm import batch_norm
 from distprop.nn.layer import Context, Layer
 from distprop.nn.normalize import group_norm, layer_norm, rms_norm
 from distprop.nn.workspace import Workspace
@@ -49,7 +50,25 @@ def test_groups_have_numpys_bits(
     assert compiled == plain
 
 
-@pytest.mark.parametrize("layer", [layer_norm(), rms_norm(), group_norm(2)])
+@needs_loops
+@pytest.mark.parametrize("training", [True, False])
+@given(
+    channels=st.one_of(st.integers(1, 40), st.just(600)),
+    places=st.sampled_from([(), (1, 1), (2, 3), (7, 5), (40, 50)]),
+    rows=st.integers(1, 5),
+    seed=st.integers(0, 99),
+    odd=st.sampled_from([0.0, 0.01]),
+)
+@settings(deadline=None)
+def test_channels_have_numpys_bits(
+    training: bool, channels: int, places: tuple[int, ...], rows: int, seed: int, odd: float
+) -> None:
+    x = drawn((rows, *places, channels), seed, odd)
+    compiled, plain = with_and_without((normalizing, "_normalizing"), batch_norm(), x, seed, odd, training=training)
+    assert compiled == plain
+
+
+@pytest.mark.parametrize("layer", [layer_norm(), rms_norm(), group_norm(2), batch_norm()])
 def test_a_gradient_that_does_not_lie_in_one_run_is_as_good(layer: Layer) -> None:
     x, dy = drawn((4, 2, 3, 8), 0, 0.0), drawn((4, 2, 3, 8), 1, 0.0)
     _, shapes = layer.shapes(x.shape[1:])
@@ -102,3 +121,32 @@ def test_sums_and_gradients_that_are_too_short_are_refused(short: int) -> None:
     arrays[short] = arrays[short].reshape(-1)[1:]
     with pytest.raises(ValueError, match="fit together"):
         normalizing._normalizing.denormalize(*arrays, True, (2, 3, 1))
+
+
+@needs_loops
+@pytest.mark.parametrize(
+    ("values", "others", "off", "sums", "form"),
+    [
+        (5, 6, 3, 6, (2, 3, 2)),
+        (6, 5, 3, 6, (2, 3, 2)),
+        (6, 6, 2, 6, (2, 3, 2)),
+        (6, 6, 3, 6, (2, 3, 1)),
+        (6, 6, 3, 6, (2, 3, 0)),
+        (6, 6, 3, 6, (-2, -3, 1)),
+    ],
+)
+def test_sums_of_channels_that_do_not_fit_are_refused(
+    values: int, others: int, off: int, sums: int, form: tuple[int, int, int]
+) -> None:
+    arrays = [np.zeros(size, "f") for size in (values, others, off, sums)]
+    with pytest.raises(ValueError, match="fit together"):
+        normalizing._normalizing.sum_channels(*arrays, form)
+
+
+@needs_loops
+@pytest.mark.parametrize("short", range(6))
+def test_channels_that_do_not_fit_are_refused(short: int) -> None:
+    sizes = [6, 3, 6, 3, 3, 6]
+    sizes[short] -= 1
+    with pytest.raises(ValueError, match="fit together"):
+        normalizing._normalizing.mix_channels(*(np.zeros(size, "f") for size in sizes), (2, 3))
