@@ -108,4 +108,5 @@ def receipt_to_limbs(receipt: int) -> NDArray[np.float64]:
 
 def limbs_to_receipt(limbs: NDArray[np.float64]) -> int:
     """The receipt whose limbs, or sums of limbs, these are; modulo 2^128."""
-    return sum([int(limb) << (32 * i) for i, limb in enumerate(limbs.tolist())]) % MODULUS
+    first, second, third, fourth = map(int, limbs.tolist())
+    return (first + (second << 32) + (third << 64) + (fourth << 96)) % MODULUS

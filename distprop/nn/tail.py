@@ -76,9 +76,9 @@ class TailLayout:
 
     def scored(self, tail: Tail) -> Scored | None:
         """The rows behind an evaluation's tail, or None where it has none."""
-        rows = self.rows(tail)
-        if not self.row_width or not len(rows):
+        if not self.row_width or tail.size <= self.evaluation_width:
             return None
+        rows = self.rows(tail)
         return Scored(rows[:, : self.outputs], rows[:, self.outputs], rows[:, self.outputs + 1])
 
     def write(self, tail: Tail, loss: float, batch: tuple[Array, Array, Array | None]) -> None:

@@ -80,10 +80,10 @@ class Desk:
     def perform(self, effect: Any) -> Any:
         """Do what the coordinator asks."""
         match effect:
-            case effects.Judge(gathered):
-                return self._judge(gathered)
             case effects.Report(messages.Gathered() as gathered):
                 self._step(gathered)
+            case effects.Judge(gathered):
+                return self._judge(gathered)
             case effects.Report(what):
                 self._tell(what)
             case effects.Seal(version, files):
