@@ -1,9 +1,10 @@
 /* Rows (M, D) of float32, normalized one by one and on the way back: each is read and written while it is in the first
  * cache. And what is done to channels, over all their places.
  *
- * Sums of rows are made in float64, value i of a row in lane i modulo LANES, and half of the lanes is added to the other half
- * until one is left; all else is a single operation of IEEE 754 on float32. So the bits are those of NumPy's way
- * (distprop/nn/normal_rows.py, batch_norm.py), if the compiler neither contracts nor reorders: see the flags in setup.py. */
+ * Sums of rows are made in float64, value i of a row in lane i modulo LANES, and half of the lanes is added to the other
+ * half until one is left; all else is a single operation of IEEE 754 on float32. So the bits are those of NumPy's way
+ * (distprop/nn/normal_rows.py, batch_norm.py), if the compiler neither contracts nor reorders: see the flags in
+ * setup.py. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN

@@ -15,57 +15,59 @@ from tests.nn.bits import drawn, with_and_without
 needs_loops = pytest.mark.skipif(normalizing._normalizing is None, reason="the loops were not compiled: no C compiler")
 CHANNELS = st.one_of(st.integers(1, 40), st.sampled_from([64, 300, 20_000]))
 ROWS = st.one_of(st.tuples(st.integers(1, 9)), st.tuples(st.integers(1, 80), st.integers(1, 3)))
+PLACES = st.sampled_from([(), (1, 1), (2, 3), (7, 5), (40, 50)])
+ODD = st.sampled_from([0.0, 0.01])
 LAYERS = st.sampled_from([layer_norm(), layer_norm(0.1), rms_norm()])
 
 
+def require_numpys_bits(layer: Layer, x: np.ndarray, seed: int, odd: float, **context: bool) -> None:
+    compiled, plain = with_and_without((normalizing, "_normalizing"), layer, x, seed, odd, **context)
+    assert compiled == plain
+
+
 @needs_loops
-@given(layer=LAYERS, rows=ROWS, channels=CHANNELS, seed=st.integers(0, 99), odd=st.sampled_from([0.0, 0.01]))
+@given(layer=LAYERS, rows=ROWS, channels=CHANNELS, seed=st.integers(0, 99), odd=ODD)
 @settings(deadline=None)
 @pytest.mark.parametrize("overwrites", [False, True])
 def test_rows_have_numpys_bits(
     layer: Layer, rows: tuple[int, ...], channels: int, seed: int, odd: float, overwrites: bool
 ) -> None:
     x = drawn((*rows, channels), seed, odd)
-    compiled, plain = with_and_without(
-        (normalizing, "_normalizing"), layer, x, seed, odd, may_overwrite_input=overwrites
-    )
-    assert compiled == plain
+    require_numpys_bits(layer, x, seed, odd, may_overwrite_input=overwrites)
 
 
 @needs_loops
 @given(
     groups=st.integers(1, 5),
     channels=st.integers(1, 9),
-    places=st.sampled_from([(), (1, 1), (2, 3), (7, 5), (40, 50)]),
+    places=PLACES,
     rows=st.integers(1, 5),
     seed=st.integers(0, 99),
-    odd=st.sampled_from([0.0, 0.01]),
+    odd=ODD,
 )
 @settings(deadline=None)
 def test_groups_have_numpys_bits(
     groups: int, channels: int, places: tuple[int, ...], rows: int, seed: int, odd: float
 ) -> None:
     x = drawn((rows, *places, groups * channels), seed, odd)
-    compiled, plain = with_and_without((normalizing, "_normalizing"), group_norm(groups), x, seed, odd)
-    assert compiled == plain
+    require_numpys_bits(group_norm(groups), x, seed, odd)
 
 
 @needs_loops
 @pytest.mark.parametrize("training", [True, False])
 @given(
     channels=st.one_of(st.integers(1, 40), st.just(600)),
-    places=st.sampled_from([(), (1, 1), (2, 3), (7, 5), (40, 50)]),
+    places=PLACES,
     rows=st.integers(1, 5),
     seed=st.integers(0, 99),
-    odd=st.sampled_from([0.0, 0.01]),
+    odd=ODD,
 )
 @settings(deadline=None)
 def test_channels_have_numpys_bits(
     training: bool, channels: int, places: tuple[int, ...], rows: int, seed: int, odd: float
 ) -> None:
     x = drawn((rows, *places, channels), seed, odd)
-    compiled, plain = with_and_without((normalizing, "_normalizing"), batch_norm(), x, seed, odd, training=training)
-    assert compiled == plain
+    require_numpys_bits(batch_norm(), x, seed, odd, training=training)
 
 
 @pytest.mark.parametrize("layer", [layer_norm(), rms_norm(), group_norm(2), batch_norm()])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprop.nn import stack
+from distprop.nn import blas, stack
 from distprop.nn.layer import Layer, same_shape
 from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import build_loss
@@ -59,6 +59,26 @@ def test_leaves_computed_together_have_the_bits_of_leaves_computed_alone(exact: 
         together = Together(leaf).gradient(flat, leaves, step, out)
     assert out.tobytes() == gradient.tobytes()
     assert together.tobytes() == tail.tobytes()
+
+
+@pytest.mark.skipif(blas._function() is None, reason="NumPy has another BLAS than that of its wheels")
+@pytest.mark.parametrize(("sizes", "added"), [((8, 8), 1), ((3, (5, 4)), 1), (((4, 4), (4, 4)), 2), (((2, 3), 6), 2)])
+def test_products_of_large_layers_are_added_to_what_is_there(sizes: Any, added: int) -> None:
+    """One for each leaf that is the right one of a pair."""
+    leaf, leaves = computer([{"dense": 2_000}, "relu", {"dense": 4}]), rows_of(sizes)
+    flat, calls = weights_of(leaf.network), []
+
+    def add(x: Any, dy: Any, out: Any) -> None:
+        calls.append(len(x))
+        blas.add_product(x, dy, out)
+
+    _, gradient = alone(leaf, leaves, flat, 1)
+    out = np.full_like(flat, np.nan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stack, "add_product", add)
+        Together(leaf).gradient(flat, leaves, 1, out)
+    assert out.tobytes() == gradient.tobytes()
+    assert len(calls) == added
 
 
 def taken(leaf: LeafComputer, sizes: Any) -> bool:

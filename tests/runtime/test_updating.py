@@ -15,6 +15,7 @@ from distprop.loops.tape import Register, Tape
 from distprop.nn.arena import lay_out
 from distprop.optim.groups import group_views
 from distprop.optim.norms import global_norm
+from distprop.optim.optimizer import Optimizer
 from distprop.optim.optimizers import Extras, build_optimizer
 from distprop.protocol.plan import cut
 from distprop.runtime import updating
@@ -76,6 +77,13 @@ def made(spec: Spec, slices: int, threads: int = 1) -> tuple[Vector, list[Vector
     return buffers[STEPS % 2], norms
 
 
+def updater_of_all(optimizer: Optimizer, buffers: tuple[Vector, Vector]) -> Updater:
+    """One that has the whole arena, and groups that are alike."""
+    plain = group_views([slot.name for slot in ARENA.slots], {}, ())
+    mine = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
+    return Updater(mine, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
+
+
 @cache
 def whole(name: str) -> tuple[Vector, list[Vector]]:
     return made(SPECS[name], 1)
@@ -125,9 +133,7 @@ def test_clipping_by_value_comes_before_clipping_by_norm() -> None:
     clipped = np.clip(drawn(0).astype(np.float64), -0.9, 0.9)
     optimizer = build_optimizer("sgd", {"learning_rate": 1.0}, Extras(clip_norm=0.5, clip_value=0.9), 1)
     buffers = np.zeros(ARENA.size, np.float32), np.zeros(ARENA.size, np.float32)
-    plain = group_views([slot.name for slot in ARENA.slots], {}, ())
-    one = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
-    updater = Updater(one, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
+    updater = updater_of_all(optimizer, buffers)
     sums = updater.reduce(Arrived(drawn(0), np.zeros(3)), Batch(1.0, 1.0), 0)
     updater.finish({0: sums}, 0, 1.0)
     np.testing.assert_allclose(buffers[1], -clipped * 0.5 / np.linalg.norm(clipped), rtol=1e-5, atol=1e-9)
@@ -137,9 +143,7 @@ def test_clipping_by_value_comes_before_clipping_by_norm() -> None:
 def test_rows_that_weigh_nothing_change_nothing() -> None:
     optimizer = build_optimizer("sgd", {}, None, 1)
     buffers = drawn(99), np.full(ARENA.size, np.nan, np.float32)
-    plain = group_views([slot.name for slot in ARENA.slots], {}, ())
-    one = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
-    updater = Updater(one, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
+    updater = updater_of_all(optimizer, buffers)
     norms = updater.in_one_pass(Arrived(0 * drawn(0), np.zeros(3)), Batch(0.0, 1.0), 0, 1.0)
     assert buffers[1].tobytes() == buffers[0].tobytes() and not norms.any()
 
@@ -228,9 +232,7 @@ def test_tapes_of_the_step_before_are_played_again_only_where_all_is_as_it_was(n
 def test_a_sum_from_another_host_is_let_go_when_its_step_is_over() -> None:
     optimizer = build_optimizer("sgd", {}, None, 1)
     buffers = drawn(99), np.full(ARENA.size, np.nan, np.float32)
-    plain = group_views([slot.name for slot in ARENA.slots], {}, ())
-    one = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, plain, buffers)
-    updater = Updater(one, optimizer, ARENA, PartialSums(SlotLayout(ARENA.size, 3, 1)), Threads(1))
+    updater = updater_of_all(optimizer, buffers)
     total = Arrived(drawn(0), np.zeros(3))
     gone = weakref.ref(total)
     updater.in_one_pass(total, BATCH, 0, 1.0)
