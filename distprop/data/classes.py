@@ -13,9 +13,8 @@ from distprop.errors import DataError
 def resolve_classes(source: Source, column: Column, outputs: int | None, seen: Distinct) -> tuple[Value, ...]:
     """The value of class 0, 1, ...
 
-    Whole numbers 0..K-1 are class numbers themselves, K being what the model tells apart (`outputs`); other
-    values
-    are sorted, and must be K different ones. Raises DataError naming file, row group, column and value.
+    Whole numbers 0..K-1 are class numbers themselves, K being what the model tells apart (`outputs`); other values are
+    sorted, and must be K different ones. Raises DataError naming file, row group, column and value.
     """
     values = sorted(seen.values)
     if column.kind == "text":

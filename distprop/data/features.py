@@ -79,8 +79,7 @@ class Features:
     def apply(self, data: Any) -> NDArray[np.float32]:
         """What a user predicts on -> (N, *input_shape) float32.
 
-        data: pa.Table or RecordBatch, a frame, a mapping of column -> array, or one array: of the only
-        column's values
+        data: pa.Table or RecordBatch, a frame, a mapping of column -> array, or one array: of the only column's values
         (N, *shape), or (N, D) of single-number columns in the order of `columns`. Raises DataError.
         """
         return self.apply_raw(self._raw(data))

@@ -1,11 +1,8 @@
 """The receipt: proof that an epoch saw each row once.
 
-A row's hash is 128 bits of its position in the data and of the bytes of its columns as they were taken for
-the leaf.
-The receipt of some rows is the sum of their hashes modulo 2^128: it does not depend on their order, and a
-row dropped,
-doubled or altered changes it. Hash: multilinear over 64-bit lanes (Carter and Wegman 1979), finished with
-the mixer of
+A row's hash is 128 bits of its position in the data and of the bytes of its columns as they were taken for the leaf.
+The receipt of some rows is the sum of their hashes modulo 2^128: it does not depend on their order, and a row dropped,
+doubled or altered changes it. Hash: multilinear over 64-bit lanes (Carter and Wegman 1979), finished with the mixer of
 splitmix64 (Steele et al. 2014, "Fast splittable pseudorandom number generators").
 """
 

@@ -10,9 +10,8 @@ from distprop.errors import DataError
 class DataPlan:
     """N rows over V shards, B rows a step over all shards.
 
-    Shard v owns rows [vN/V, (v+1)N/V) and gives (v+1)B/V - vB/V rows a step (floor divisions). A shard's
-    last leaf of
-    an epoch is short; a shard that has run out gives none.
+    Shard v owns rows [vN/V, (v+1)N/V) and gives (v+1)B/V - vB/V rows a step (floor divisions). A shard's last leaf of an
+    epoch is short; a shard that has run out gives none.
     """
 
     rows: int

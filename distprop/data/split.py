@@ -1,9 +1,7 @@
 """`valid: {fraction: 0.1, stratify: true}`: which rows are held out, by each row's identity.
 
-A row's ticket is a hash of the seed and its position in the data. The rows with the lowest tickets (of each
-class,
-where stratified) are held out, so the split is exact, the same for any number of shards, and known from one
-bound a
+A row's ticket is a hash of the seed and its position in the data. The rows with the lowest tickets (of each class,
+where stratified) are held out, so the split is exact, the same for any number of shards, and known from one bound a
 class.
 """
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -46,7 +45,8 @@ class Run:
         return int(self.span.stop - self.span.start)
 
 
-class Work(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Work:
     """A run, and the vectors that its update reads and writes, in the order of `Optimizer.names`, without u."""
 
     run: Run

@@ -37,10 +37,12 @@ class Addends(NamedTuple):
     """What a tape with a sum on it reads beside other registers: partial sums, and rooms between them.
 
     gradients: the partial sums (n,), of which each run has its part.  depth: registers between, which come first.
+    lasts: whether they may be kept: nothing of them came from another host, which would lie in memory for as long.
     """
 
     gradients: tuple[Vector, ...] = ()
     depth: int = 0
+    lasts: bool = False
 
     def vectors(self, run: slice, scratch: Scratch) -> Iterator[Vector]:
         """Those of a run. Depth 0 of scratch is left to the caller."""
@@ -52,16 +54,12 @@ class Addends(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Added:
-    """A sum that is ready to be put on a tape. out: the register that has it then.
-
-    lasts: whether it may be kept: nothing of it came from another host, which would lie in memory for as long.
-    """
+    """A sum that is ready to be put on a tape. out: the register that has it then."""
 
     total: Any
     ops: tuple[Op, ...]
     out: Register
     addends: Addends
-    lasts: bool
 
 
 def record_sum(total: Any, out: Register, first: int) -> tuple[tuple[Op, ...], Register]:
@@ -161,14 +159,14 @@ class PartialSums:
         added = self._added.get((span.start, span.stop))
         if added is None or added.total is not total:
             added = self._add(total, span, out, first)
-            if added.lasts:
+            if added.addends.lasts:
                 self._added[span.start, span.stop] = added
         return added
 
     def _add(self, total: Any, span: slice, out: Register, first: int) -> Added:
         gradients = tuple(self._gradient(handle, span) for handle in _handles(total))
-        addends = Addends(gradients, depth_of(total))
-        return Added(total, *record_sum(total, out, first), addends, lasts=not _has_arrived(total))
+        addends = Addends(gradients, depth_of(total), lasts=not _has_arrived(total))
+        return Added(total, *record_sum(total, out, first), addends)
 
     def _gradient(self, handle: Handle, span: slice) -> Vector:
         """The values of `span` in a partial sum."""

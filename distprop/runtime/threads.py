@@ -21,8 +21,8 @@ class Threads:
 
     def map(self, work: Callable[[Item], Answer], items: Sequence[Item], least: int) -> list[Answer]:
         """`work` of each item, in order; at least `least` items a thread."""
-        shares = max(1, min(self._count, len(items) // max(least, 1)))
-        if shares == 1 or self._others is None:
+        shares = min(self._count, len(items) // least)
+        if shares <= 1 or self._others is None:
             return [work(item) for item in items]
         cuts = [len(items) * share // shares for share in range(shares + 1)]
         others = [self._others.submit(_each, work, items[cuts[share] : cuts[share + 1]]) for share in range(1, shares)]

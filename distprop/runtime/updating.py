@@ -6,6 +6,7 @@ What the coordinator is told are the squares of the mean gradient; and of an upd
 them those of the weights before it, and of what it has added to them. Running statistics have no part in any: all 0.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -62,6 +63,13 @@ class Pass(NamedTuple):
     addends: Addends = Addends()
 
 
+class Bound(threading.local):
+    """What the tapes of each piece of work were last played with, for each thread: its scratch memory is among it."""
+
+    def __init__(self) -> None:
+        self.last: dict[Work, tuple[Addends, Room, tuple[Vector, ...]]] = {}
+
+
 Passes = Mapping[Kind, Pass]
 Record = Callable[[Group, int], Pass]
 """Records the pass of a kind."""
@@ -84,6 +92,7 @@ class Updater:
         tables = enumerate(zip(mine.parts, mine.tables, strict=True))
         self._tables = tuple(TableUpdater(Mine(at, *table), optimizer, sums) for at, table in tables)
         self._recorded: tuple[Occasion, Passes] | None = None  # of the last step
+        self._bound = Bound()
 
     def in_one_pass(self, total: Any, batch: Batch, version: int, factor: float, closely: bool = False) -> Sums:
         """Make version + 1: sum, mean, squares and update of each value at once; gives the rows told."""
@@ -211,7 +220,7 @@ class Updater:
         if self._recorded is not None and self._recorded[0] == occasion:
             return self._recorded[1]
         passes = self._record(record)
-        self._recorded = (occasion, passes) if occasion.added.lasts else None
+        self._recorded = (occasion, passes) if occasion.added.addends.lasts else None
         return passes
 
     def _record(self, record: Record) -> Passes:
@@ -227,18 +236,36 @@ class Updater:
             tape, tells, addends = passes[self._kind(work.run)]
             if not tape.ops:
                 return [_zeros(work.run) for _ in tells]
-            read = addends.vectors(work.run.span, self._partial.scratch)
-            told = iter(play(tape, (room(work.run), *work.vectors, *read), work.run.stops, self._streamed))
-            return [next(told) if one else _zeros(work.run) for one in tells]
+            told = play(tape, self._vectors(work, addends, room), work.run.stops, self._streamed)
+            if len(told) == len(tells):
+                return told
+            left = iter(told)
+            return [next(left) if one else _zeros(work.run) for one in tells]
 
         found = self._threads.map(over, self._mine.work(version), least=RUNS_A_THREAD)
-        return np.array([[value for part in found for value in part[row]] for row in range(rows)], np.float64)
+        return np.array(found[0] if len(found) == 1 else _joined(found, rows), np.float64)
+
+    def _vectors(self, work: Work, addends: Addends, room: Room) -> tuple[Vector, ...]:
+        """What a tape is played with; the vectors of the step before where the sums are, as views cost their time."""
+        last = self._bound.last.get(work)
+        if last is not None and last[0] is addends and last[1] == room:
+            return last[2]
+        read = addends.vectors(work.run.span, self._partial.scratch)
+        vectors = (room(work.run), *work.vectors, *read)
+        if addends.lasts:
+            self._bound.last[work] = addends, room, vectors
+        return vectors
 
     def _scratch(self, run: Run) -> Vector:
         return self._partial.scratch.at(0, run.size)
 
     def _reduced(self, run: Run) -> Vector:
         return self._mine.gradient[run.span]
+
+
+def _joined(found: Sequence[Rows], rows: int) -> Rows:
+    """What was told of all runs, one behind the other."""
+    return [[value for part in found for value in part[row]] for row in range(rows)]
 
 
 def _zeros(run: Run) -> list[float]:

@@ -198,9 +198,11 @@ STEP = st.tuples(
 
 
 @pytest.mark.parametrize("name", SPECS)
-@given(steps=st.lists(STEP, min_size=2, max_size=5))
+@given(steps=st.lists(STEP, min_size=2, max_size=5), threads=st.integers(1, 2))
 @settings(max_examples=8, deadline=None)
-def test_tapes_of_the_step_before_are_played_again_only_where_all_is_as_it_was(name: str, steps: list[Any]) -> None:
+def test_tapes_of_the_step_before_are_played_again_only_where_all_is_as_it_was(
+    name: str, steps: list[Any], threads: int
+) -> None:
     """One updater all along makes what a new one for each step makes."""
     kind, given_, extras = SPECS[name]
     optimizer = build_optimizer(kind, {"learning_rate": RATE, **given_}, extras, STEPS)
@@ -215,9 +217,10 @@ def test_tapes_of_the_step_before_are_played_again_only_where_all_is_as_it_was(n
     def run(anew: bool) -> list[bytes]:
         buffers = drawn(99), np.full(ARENA.size, np.nan, np.float32)
         mine = Slice.make(ARENA, range(len(ARENA.blocks)), optimizer, groups, buffers)
-        updater, found = Updater(mine, optimizer, ARENA, partial, Threads(1)), []
+        pool = Threads(threads)
+        updater, found = Updater(mine, optimizer, ARENA, partial, pool), []
         for version, (total, batch, factor, closely) in enumerate(steps):
-            updater = Updater(mine, optimizer, ARENA, partial, Threads(1)) if anew else updater
+            updater = Updater(mine, optimizer, ARENA, partial, pool) if anew else updater
             if optimizer.exchanges:
                 sums = updater.reduce(SUMS[total], batch, version)
                 found += [sums, updater.finish({0: sums}, version, factor, closely)]
