@@ -10,8 +10,8 @@ from distprop.errors import DataError
 class DataPlan:
     """N rows over V shards, B rows a step over all shards.
 
-    Shard v owns rows [vN/V, (v+1)N/V) and gives (v+1)B/V - vB/V rows a step (floor divisions). A shard's last leaf of an
-    epoch is short; a shard that has run out gives none.
+    Shard v owns rows [vN/V, (v+1)N/V) and gives (v+1)B/V - vB/V rows a step (floor divisions). A shard's last leaf of
+    an epoch is short; a shard that has run out gives none.
     """
 
     rows: int
@@ -33,12 +33,16 @@ class DataPlan:
 
     def steps(self, shard: int) -> int:
         """Steps of an epoch in which a shard has a leaf."""
-        return -(-self.shard_rows(shard) // self.step_rows(shard))
+        return self._steps[shard]
+
+    @cached_property
+    def _steps(self) -> tuple[int, ...]:
+        return tuple(-(-self.shard_rows(shard) // self.step_rows(shard)) for shard in range(self.shards))
 
     @cached_property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch: as many as the shard that lasts longest has."""
-        return max(self.steps(shard) for shard in range(self.shards))
+        return max(self._steps)
 
     def leaf_bounds(self, shard: int, step: int) -> tuple[int, int]:
         """The run of a shard's epoch order that its leaf of `step` (counted from 0 in the epoch) takes."""
