@@ -8,6 +8,7 @@ def compiled(name: str) -> Extension:
     return Extension(
         name,
         [f"{name.replace('.', '/')}.c"],
+        depends=["distprop/loops/_strict.h"],
         optional=True,  # without a C compiler there is Python for it, with the same bits
         py_limited_api=True,
         # Nothing is contracted to fused operations, whose bits are others. errno and exceptions are nobody's concern.
