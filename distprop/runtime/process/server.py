@@ -39,7 +39,7 @@ from distprop.runtime.wire.slate import Slate, blank, paired
 TICK = 0.5  # seconds between two words of a silent server
 SAMPLE = 2.0  # seconds between two samples of the host
 SILENCE = 2.0  # seconds without progress or traffic after which a server says again what may have been lost
-REPORT = 0.2  # seconds in which reports of steps are gathered: people look at them, no step waits for them
+REPORT = 0.5  # seconds in which reports of steps are gathered: people look at them, no step waits for them
 
 
 class Door(NamedTuple):
