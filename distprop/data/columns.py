@@ -1,8 +1,7 @@
 """What a column is, and its raw values: plain NumPy arrays, small enough to keep many rows of.
 
-Numbers stay in their stored type, (N,); lists are (N, width); text becomes a 64-bit digest of each value,
-(N,) uint64, 0
-for a missing one. Where missing values are allowed, numbers are floats and missing ones are NaN.
+Numbers stay in their stored type, (N,); lists are (N, width); text becomes a 64-bit digest of each value, (N,) uint64,
+0 for a missing one. Where missing values are allowed, numbers are floats and missing ones are NaN.
 """
 
 import math

@@ -7,12 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* One machine code for each generation of processors, chosen when the module is loaded. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("default", "avx2")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
+#include "_strict.h"
 
 enum { WIDE = 8, MOST_TAPS = 127 };
 typedef float Floats __attribute__((vector_size(32), aligned(4)));

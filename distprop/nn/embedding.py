@@ -26,8 +26,7 @@ def embedding(
     are padding for all layers that follow. init: of W; None: normal of variance 1 / width. Gradients of an id that
     occurs several times are added in the order of its places. Ids have no gradient. sparse: a step sends and updates
     the rows that it touched and no others, whose optimizer state waits for them (as torch.optim.SparseAdam): for tables
-    with far more rows than a step has ids. Raises DataError for an x that is
-    no whole number from 0 to rows - 1.
+    with far more rows than a step has ids. Raises DataError for an x that is no whole number from 0 to rows - 1.
     """
     _require(rows, width, padding, sparse)
     fill = normal(1 / math.sqrt(width)) if init is None else find_initializer(init)
