@@ -84,9 +84,9 @@ class Course:
         return self.diagnose_every > 0 and self._due(version + 1, self.diagnose_every)
 
     def uneventful_until(self, version: int, halt: int | None = None) -> int:
-        """The first version after `version` at which something may be due beside a step of all its shards."""
+        """The first version after `version` at which something may be due beside a step of the same shards."""
         step = version % self.steps_per_epoch
-        events = [self.last, version - step + (self._whole if step < self._whole else self.steps_per_epoch)]
+        events = [self.last, version - step + min(steps for steps in self.steps if steps > step)]
         events += [version - version % every + every for every in (self.evaluate_every, self.save_every) if every]
         events += [halt] if halt is not None and halt > version else []
         return min(events)

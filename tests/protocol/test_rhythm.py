@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.protocol import rhythm, server
-from distprop.protocol.course import Course
+from distprop.protocol.course import TRAIN, Course, Round
 from tests.protocol.test_schedules import trouble
 from tests.protocol.toy import Chance, Job
 
@@ -16,6 +16,7 @@ COURSES = [
     Course(steps=(9, 8, 9), last=25, held_out=(True,) * 3, evaluate_every=10, save_every=7),
     Course(steps=(50, 50), last=20, clips=True),
     Course(steps=(6,), last=13, save_every=5),
+    Course(steps=(13, 14, 7, 14, 13, 7), last=31),  # 81 rows, a step takes 8
 ]
 
 
@@ -45,3 +46,11 @@ def test_a_server_says_and_keeps_the_same_with_its_rhythm_and_without(
     job = Job(course, 1, [0] * workers, fate, serve=both.step)
     job.run(trouble(job, chance, kills=0 if calm else 2))
     assert both.beaten > course.last // 2 or not calm
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 30))
+def test_until_something_may_be_due_every_step_has_the_same_shards(steps: list[int], version: int) -> None:
+    course = Course(steps=tuple(steps), last=40)
+    until = course.uneventful_until(version)
+    assert until > version
+    assert {course.present(Round(at, TRAIN)) for at in range(version, until)} == {course.present(Round(version, TRAIN))}
