@@ -32,6 +32,7 @@ class Score(NamedTuple):
     total: Sum
     workers: tuple[Address, ...]
     until: int
+    everyone: frozenset[int]  # of the workers
 
 
 class Rhythm(NamedTuple):
@@ -91,6 +92,44 @@ def plain(state: State) -> ServerState:
     return server.step(begun, state.reduced)[0] if state.reduced else begun
 
 
+# ---- whole rounds ---------------------------------------------------------------------------------------------------
+
+
+def contributions(state: State) -> tuple[say.Contribute, ...]:
+    """What the workers are expected to say in a round of which nothing has been heard; () where that is not known.
+
+    Once all of it has been heard `due` is to be done, if need be twice, until there is an Updated: with that the round
+    has `passed`. This comes to the same as every `step` on the way, for which rounds of small models have no time.
+    """
+    if type(state) is not Rhythm or len(state.waiting) < len(state.score.expected) or not goes_on(state):
+        return ()
+    attempt, said = state.score.state.attempt, state.score.expected.items()
+    return tuple(say.Contribute(attempt, state.round, worker, parts) for worker, parts in said)
+
+
+def due(state: Rhythm, reduced: say.Reduced | None = None) -> do.Reduce | do.Update:
+    """What is to be done when all workers have been heard; the second time with the answer to the first."""
+    known, total, round_ = state.score.state, state.score.total, state.round
+    if reduced is not None:
+        return do.Update(known.attempt, round_, 0, known.factor, None, {0: reduced.sums})
+    if known.course.clips:
+        return do.Reduce(known.attempt, round_, 0, total)
+    return do.Update(known.attempt, round_, 0, known.factor, total, None)
+
+
+def passed(state: Rhythm, made: say.Updated) -> tuple[Rhythm, say.Gathered, say.Begin]:
+    """The round is over: what the coordinator is told of it, and each worker."""
+    report = say.Gathered(made.attempt, made.round, made.tail, {0: made.sums})
+    round_ = Round(made.round.version + 1, TRAIN)
+    after = Rhythm(state.score, round_, state.score.everyone, made, (state.reports, report))
+    return after, report, say.Begin(made.attempt, round_)
+
+
+def goes_on(state: Rhythm) -> bool:
+    """Whether the next round is one of this rhythm, too."""
+    return state.round.version + 1 < state.score.until
+
+
 # ---- one beat -------------------------------------------------------------------------------------------------------
 
 
@@ -105,33 +144,23 @@ def _contribute(state: Rhythm, message: say.Contribute) -> Step | None:
     )
     if not usual:
         return None
-    waiting = state.waiting - {message.worker}
-    state = Rhythm(score, state.round, waiting, state.made, state.reports)
-    if waiting:
-        return state, ()
-    if score.state.course.clips:
-        return state, (do.Reduce(message.attempt, state.round, 0, score.total),)
-    return state, (do.Update(message.attempt, state.round, 0, score.state.factor, score.total, None),)
+    state = Rhythm(score, state.round, state.waiting - {message.worker}, state.made, state.reports)
+    return state, () if state.waiting else (due(state),)
 
 
 def _reduced(state: Rhythm, message: say.Reduced) -> Step | None:
     known = state.score.state
     if state.waiting or state.reduced or message.round != state.round or message.attempt != known.attempt:
         return None
-    update = do.Update(message.attempt, state.round, 0, known.factor, None, {0: message.sums})
-    return state._replace(reduced=message), (update,)
+    return state._replace(reduced=message), (due(state, message),)
 
 
 def _updated(state: Rhythm, message: say.Updated) -> Step | None:
-    score, attempt = state.score, message.attempt
-    version = state.round.version + 1
-    if state.waiting or version >= score.until or message.round != state.round or attempt != score.state.attempt:
+    attempt = state.score.state.attempt
+    if state.waiting or not goes_on(state) or message.round != state.round or message.attempt != attempt:
         return None
-    report = say.Gathered(attempt, state.round, message.tail, {0: message.sums})
-    round_ = Round(version, TRAIN)
-    begin = say.Begin(attempt, round_)
-    told = (Send(COORDINATOR, report), *[Send(worker, begin) for worker in score.workers])
-    return Rhythm(score, round_, frozenset(score.expected), message, (state.reports, report)), told
+    after, report, begin = passed(state, message)
+    return after, (Send(COORDINATOR, report), *[Send(worker, begin) for worker in state.score.workers])
 
 
 def _heard(state: Rhythm, message: say.Heard) -> Step | None:
@@ -177,7 +206,8 @@ def _begin(before: ServerState, after: ServerState, made: say.Updated) -> State:
     if set(expected) != set(plan.owners) or until <= after.round.version + 1:
         return after
     workers = tuple(Address("worker", worker) for worker in sorted(after.workers))
-    return Rhythm(Score(after, expected, total, workers, until), after.round, frozenset(expected), made)
+    everyone = frozenset(expected)
+    return Rhythm(Score(after, expected, total, workers, until, everyone), after.round, everyone, made)
 
 
 def _by_worker(parts: Parts, plan: Plan) -> dict[int, Said]:

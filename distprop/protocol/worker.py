@@ -1,8 +1,8 @@
 """The worker as a state machine: computes the leaves of the shards that it owns, round after round."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from distprop.protocol.course import TRAIN, Course, Round
 from distprop.protocol.effects import Compute, Send
@@ -105,6 +105,42 @@ def _contribute(state: WorkerState) -> Actions:
         return ()
     said = Contribute(state.attempt, state.round, state.me, tuple(state.done.items()))
     return (Send(Address("server", state.home), said),)
+
+
+# ---- whole rounds ---------------------------------------------------------------------------------------------------
+
+
+class Habit(NamedTuple):
+    """What a worker is asked to do in each training round before version `until`: what it did in the last one."""
+
+    work: tuple[Compute, ...]
+    until: int
+
+
+def habit(state: WorkerState) -> Habit | None:
+    """That of a worker which has ended a training round; None where the next one is another."""
+    round_, course = state.round, state.course
+    if round_ is None or course is None or round_.kind != TRAIN or not _contribute(state):
+        return None
+    _, work = _compute(state, round_, (), {})
+    until = course.uneventful_until(round_.version)
+    return Habit(work, until) if until > round_.version + 1 else None
+
+
+def due(state: WorkerState, habit: Habit) -> list[Compute]:
+    """The next round's work, to be done once the server says that it has begun: see `habit`."""
+    assert state.round is not None, "a worker of habits has been told of a round"
+    round_ = Round(state.round.version + 1, TRAIN)
+    return [
+        Compute(one.attempt, one.course, round_, one.node, one.leaves, one.slot, one.slices) for one in habit.work
+    ]
+
+
+def passed(state: WorkerState, done: Sequence[Computed]) -> tuple[WorkerState, Contribute]:
+    """All of that round is `done`: the same state, and word for the server, that come of each `step` on the way."""
+    sums = {one.node: one.handle for one in done}
+    state = evolve(state, round=done[0].round, done=sums)
+    return state, Contribute(state.attempt, done[0].round, state.me, tuple(sums.items()))
 
 
 _HANDLERS: dict[type, Callable[[WorkerState, Any], tuple[WorkerState, Actions]]] = {

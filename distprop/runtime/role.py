@@ -42,7 +42,7 @@ class Role(Generic[State]):
             for action in actions:
                 if type(action) is Send:
                     yield self._pack(action)
-                elif (answer := self._perform(action)) is not None:
+                elif (answer := self.perform(action)) is not None:
                     heard.append(answer)
 
     def _pack(self, send: Send) -> Send:
@@ -51,7 +51,8 @@ class Role(Generic[State]):
         with self._recorder.span(type(send.message)):
             return self._hands.pack(send)
 
-    def _perform(self, effect: Any) -> Any:
+    def perform(self, effect: Any) -> Any:
+        """Do what `effect` asks; gives the message that answers it, if one does."""
         if not self._recorder.on:
             return self._hands.perform(effect)
         with self._recorder.span(type(effect)):

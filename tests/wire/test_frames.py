@@ -1,7 +1,6 @@
 """Frames carry any message and any arrays; what is no frame is refused."""
 
 import logging
-import marshal
 import select
 import socket
 from contextlib import closing
@@ -118,9 +117,7 @@ def test_sums_that_do_not_lie_in_a_workers_slot_are_told_at_length() -> None:
     assert decode(read_head(frame[: HEAD.size], 10**9)[0], memoryview(frame[HEAD.size :])) == sent
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x00", marshal.dumps((1, 2, 3, 4)), marshal.dumps(5), marshal.dumps((1,) * 5)]
-)
+@pytest.mark.parametrize("content", [b"", bytes(8), bytes(31), bytes(40)])
 def test_a_terse_frame_that_says_nothing_is_refused(content: bytes) -> None:
     with pytest.raises(FrameError):
         decode(0, memoryview(content))

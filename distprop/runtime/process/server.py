@@ -28,6 +28,7 @@ from distprop.runtime.replica import slot_layout
 from distprop.runtime.role import Role
 from distprop.runtime.threads import cores_to_spare
 from distprop.runtime.timeline import Recorder, Spans
+from distprop.runtime.wire.frames import encode
 from distprop.runtime.wire.handshake import take
 from distprop.runtime.wire.lobby import Lobby, listen_here, listen_on
 from distprop.runtime.wire.post import Mail, Post
@@ -113,12 +114,35 @@ class ServerProcess:
             self._close()
 
     def _turn(self) -> None:
+        self._play()
         for mail in self._post.poll(REPORT if self._reports else TICK):
             self._hear(mail)
         if self._reports and time.monotonic() - self._reported > REPORT:
             self._send_reports()
         if time.monotonic() - self._ticked > TICK:
             self._tick()
+
+    def _play(self) -> None:
+        """Whole rounds of a rhythm, as long as its workers say by slate what it expects, and say it soon."""
+        try:
+            if self._post.brief:
+                self._play_rounds(min(self._ticked + TICK, self._reported + REPORT))
+        except Exception as error:  # the job must hear of whatever this was
+            self._fail(error)
+
+    def _play_rounds(self, until: float) -> None:
+        said = rhythm.contributions(self._role.state)
+        expected = self._post.expect({Address("worker", one.worker): encode(one)[0] for one in said})
+        while expected and rhythm.goes_on(state := self._role.state) and time.monotonic() < until:
+            if not self._post.hears(expected, state.round.version):
+                return
+            made = self._role.perform(rhythm.due(state))
+            if type(made) is messages.Reduced:
+                made = self._role.perform(rhythm.due(state, made))
+            self._role.state, report, begin = rhythm.passed(state, made)
+            for worker in state.score.workers:
+                self._post.send(worker, begin)
+            self._keep(report)
 
     # ---- who comes and goes -----------------------------------------------------------------------------------------
 
@@ -170,10 +194,8 @@ class ServerProcess:
         try:
             for send in self._role.receive(message):
                 self._send(send)
-        except DistpropError as error:
-            self._fail(error)
         except Exception as error:  # the job must hear of whatever this was
-            self._fail(DistpropError(f"{type(error).__name__} in server {self._me}", str(error)))
+            self._fail(error)
 
     def _send(self, send: Send) -> None:
         """Reports of steps go in small parcels, in their order with all else that the coordinator is told."""
@@ -182,11 +204,14 @@ class ServerProcess:
             return
         report = send.message
         if type(report) is messages.Gathered and report.round.kind == TRAIN:
-            self._reports.append(report)
-            self._times.append(time.time())
+            self._keep(report)
             return
         self._send_reports()
         self._post.send(COORDINATOR, report)
+
+    def _keep(self, report: messages.Gathered) -> None:
+        self._reports.append(report)
+        self._times.append(time.time())
 
     def _send_reports(self) -> None:
         self._reported = time.monotonic()
@@ -197,6 +222,8 @@ class ServerProcess:
             self._times.clear()
 
     def _fail(self, error: Exception) -> None:
+        if not isinstance(error, DistpropError):
+            error = DistpropError(f"{type(error).__name__} in server {self._me}", str(error))
         self._post.send(COORDINATOR, messages.Failed(Address("server", self._me), error))
 
     def _kill(self, worker: int) -> None:

@@ -18,6 +18,7 @@ from distprop.runtime.process.gauges import Gauge
 from distprop.runtime.replica import Replica, slot_layout
 from distprop.runtime.role import Role
 from distprop.runtime.timeline import Recorder
+from distprop.runtime.wire.frames import encode
 from distprop.runtime.wire.handshake import knock
 from distprop.runtime.wire.post import Mail, Post
 from distprop.runtime.wire.segment import Segment
@@ -59,6 +60,7 @@ class WorkerProcess:
     def serve(self) -> None:
         """Compute until the server hangs up. Raises LostError then."""
         while True:
+            self._play()
             self._read_ahead()
             before = time.time()
             for mail in self._post.poll(TICK):
@@ -68,6 +70,30 @@ class WorkerProcess:
             self._wait_ends(before)
             if time.monotonic() - self._since > TICK:
                 self._tick()
+
+    def _play(self) -> None:
+        """Whole rounds by habit, as long as the server says soon, by slate, that the next one has begun."""
+        try:
+            if self._post.brief and (habit := worker.habit(self._role.state)):
+                self._play_rounds(habit)
+        except Exception as error:  # whatever a reader, a layer or a user's data raised: the job must hear of it
+            self._fail(error)
+
+    def _play_rounds(self, habit: worker.Habit) -> None:
+        state = self._role.state
+        begun = messages.Begin(state.attempt, state.round)
+        expected = self._post.expect({self._home: encode(begun)[0]})
+        while expected and (version := state.round.version + 1) < habit.until:
+            self._replica.read_ahead()
+            before = time.time()
+            heard = self._post.hears(expected, version)
+            self._wait_ends(before)
+            if not heard:
+                return
+            done = [self._role.perform(one) for one in worker.due(state, habit)]
+            self._role.state, said = worker.passed(state, done)
+            state = self._role.state
+            self._post.send(self._home, said)
 
     def _wait_ends(self, since: float) -> None:
         self._waited += time.time() - since
@@ -86,10 +112,8 @@ class WorkerProcess:
         try:
             for send in self._role.receive(mail.message):
                 self._post.send(send.to, send.message)
-        except DistpropError as error:
-            self._fail(error)
         except Exception as error:  # whatever a reader, a layer or a user's data raised: the job must hear of it
-            self._fail(DistpropError(f"{type(error).__name__} in worker {self._role.state.me}", str(error)))
+            self._fail(error)
 
     def _tell(self, early: messages.Early) -> None:
         """Say of a gradient what is there of it, in the middle of computing it."""
@@ -97,6 +121,8 @@ class WorkerProcess:
             self._post.send(send.to, send.message)
 
     def _fail(self, error: Exception) -> None:
+        if not isinstance(error, DistpropError):
+            error = DistpropError(f"{type(error).__name__} in worker {self._role.state.me}", str(error))
         failed = messages.Failed(Address("worker", self._role.state.me), error)
         self._post.send(self._home, failed)
 

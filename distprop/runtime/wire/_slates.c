@@ -10,7 +10,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-enum { ROOM = 176, EVENTS = 64, LOOKS = 8, UNSAID = 0, SAID = 1, RING = 2 };
+enum { ROOM = 176, EVENTS = 64, LOOKS = 8, UNSAID = 0, SAID = 1, RING = 2, HEARD = 1, OTHER = 0, LATE = -1 };
 
 /* Each of two processes writes one and reads the other's. */
 typedef struct {
@@ -30,6 +30,8 @@ typedef struct {
     Slate *mine;
     const Slate *theirs;
     Py_buffer views[2];
+    const char *expected; /* a frame, or NULL; but for the number at `number_at` */
+    size_t length;
 } Pair;
 
 static uint64_t load(const uint64_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
@@ -90,6 +92,58 @@ static int look(int epoll, const Pair *pairs, Py_ssize_t count, double seconds, 
 static void fall_asleep(const Pair *pairs, Py_ssize_t count) {
     be_awake(pairs, count, 0);
     fence();
+}
+
+/* ---- hearing what is expected ------------------------------------------------------------------------------------ */
+
+/* What all expected frames have in common: a number, at so many bytes. */
+typedef struct {
+    size_t at;
+    int64_t value;
+} Number;
+
+static int is_expected(const Pair *pair, Number number) {
+    const unsigned char *said = pair->theirs->message;
+    size_t behind = number.at + sizeof number.value;
+    return pair->expected && pair->theirs->length == pair->length && !memcmp(said, pair->expected, number.at) &&
+           !memcmp(said + number.at, &number.value, sizeof number.value) &&
+           !memcmp(said + behind, pair->expected + behind, pair->length - behind);
+}
+
+/* Whether all that is expected is said, and nothing else. LATE: it is not all said yet. */
+static int all_said(const Pair *pairs, Py_ssize_t count, Number number) {
+    int found = HEARD;
+    for (const Pair *one = pairs; one < pairs + count; one++) {
+        if (!is_said(one->mine, one->theirs)) {
+            if (one->expected) found = LATE;
+        } else if (!is_expected(one, number))
+            return OTHER;
+    }
+    return found;
+}
+
+static int any_socket(int epoll, const Pair *pairs) {
+    struct epoll_event ready;
+    if (!epoll_wait(epoll, &ready, 1, 0)) return 0;
+    pairs[0].mine->looks = LOOKS - 1; /* the next look is at sockets, too */
+    return 1;
+}
+
+/* As `look`, for what is expected on slates; of sockets and of all else it tells only that there is something. */
+static int await(int epoll, const Pair *pairs, Py_ssize_t count, Number number, double seconds) {
+    be_awake(pairs, count, 1);
+    int found = LATE;
+    double until = now() + seconds;
+    for (int looks = 1; (found = all_said(pairs, count, number)) == LATE && now() < until; looks++) {
+        if (looks % LOOKS == 0 && any_socket(epoll, pairs)) return OTHER;
+        sched_yield();
+    }
+    return found;
+}
+
+static void take_all(const Pair *pairs, Py_ssize_t count) {
+    for (const Pair *one = pairs; one < pairs + count; one++)
+        if (one->expected) store(&one->mine->taken, load(&one->theirs->written));
 }
 
 /* ---- Python ------------------------------------------------------------------------------------------------------ */
@@ -169,6 +223,25 @@ static int borrow_pairs(PyObject *slates, Pair *pairs, Py_ssize_t count, Py_ssiz
     return 1;
 }
 
+static int read_expected(PyObject *frames, size_t number_at, Pair *pairs, Py_ssize_t count) {
+    if (PyTuple_Size(frames) != count) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a frame, or None, for each slate");
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *frame = PyTuple_GetItem(frames, i);
+        char *bytes = NULL;
+        Py_ssize_t length = 0;
+        if (frame != Py_None && PyBytes_AsStringAndSize(frame, &bytes, &length)) return 0;
+        if (bytes && (size_t)length < number_at + sizeof(int64_t)) {
+            PyErr_SetString(PyExc_ValueError, "a frame ends before its number");
+            return 0;
+        }
+        pairs[i].expected = bytes, pairs[i].length = (size_t)length;
+    }
+    return 1;
+}
+
 static int add(PyObject *list, int socket, unsigned events) {
     PyObject *one = Py_BuildValue("(iI)", socket, events);
     int failed = !one || PyList_Append(list, one);
@@ -206,19 +279,64 @@ static PyObject *looked(int epoll, const Pair *pairs, Py_ssize_t count, double s
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
+/* What a call looks at. */
+typedef struct {
+    int epoll;
+    Pair *pairs;
+    Py_ssize_t count, borrowed;
+} View;
+
+static int open_view(View *view, PyObject *epoll, PyObject *slates) {
+    view->epoll = PyObject_AsFileDescriptor(epoll), view->count = PyTuple_Size(slates), view->borrowed = 0;
+    view->pairs = NULL;
+    if (view->epoll < 0 || view->count < 0) return 0;
+    view->pairs = PyMem_Malloc(sizeof(Pair) * (size_t)(view->count + 1));
+    if (!view->pairs) return PyErr_NoMemory() != NULL;
+    return borrow_pairs(slates, view->pairs, view->count, &view->borrowed);
+}
+
+static void close_view(View *view) {
+    while (view->borrowed) release_both(view->pairs[--view->borrowed].views);
+    PyMem_Free(view->pairs);
+}
+
 static PyObject *python_look(PyObject *self, PyObject *args) {
     (void)self;
-    PyObject *object, *slates, *answer = NULL;
+    PyObject *epoll, *slates, *answer = NULL;
     double seconds;
-    if (!PyArg_ParseTuple(args, "OOd", &object, &slates, &seconds)) return NULL;
-    int epoll = PyObject_AsFileDescriptor(object);
-    Py_ssize_t count = PyTuple_Size(slates), borrowed = 0;
-    if (epoll < 0 || count < 0) return NULL;
-    Pair *pairs = PyMem_Malloc(sizeof(Pair) * (size_t)(count + 1));
-    if (!pairs) return PyErr_NoMemory();
-    if (borrow_pairs(slates, pairs, count, &borrowed)) answer = looked(epoll, pairs, count, seconds);
-    while (borrowed) release_both(pairs[--borrowed].views);
-    PyMem_Free(pairs);
+    View view;
+    if (!PyArg_ParseTuple(args, "OOd", &epoll, &slates, &seconds)) return NULL;
+    if (open_view(&view, epoll, slates)) answer = looked(view.epoll, view.pairs, view.count, seconds);
+    close_view(&view);
+    return answer;
+}
+
+/* With the lock on Python where all is said already; sockets have their turn as in `look`. */
+static int hear(const View *view, Number number, double seconds) {
+    const Pair *pairs = view->pairs;
+    if (++pairs[0].mine->looks % LOOKS == 0 && any_socket(view->epoll, pairs)) return OTHER;
+    int found = all_said(pairs, view->count, number);
+    if (found == LATE) {
+        Py_BEGIN_ALLOW_THREADS
+        found = await(view->epoll, pairs, view->count, number, seconds);
+        Py_END_ALLOW_THREADS
+    }
+    if (found == HEARD) take_all(pairs, view->count);
+    return found;
+}
+
+static PyObject *python_hear(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *epoll, *slates, *frames, *answer = NULL;
+    Py_ssize_t at;
+    long long value;
+    double seconds;
+    View view;
+    if (!PyArg_ParseTuple(args, "OOOnLd", &epoll, &slates, &frames, &at, &value, &seconds)) return NULL;
+    Number number = {(size_t)at, value};
+    if (open_view(&view, epoll, slates) && read_expected(frames, number.at, view.pairs, view.count))
+        answer = PyLong_FromLong(view.count ? hear(&view, number, seconds) : OTHER);
+    close_view(&view);
     return answer;
 }
 
@@ -227,6 +345,7 @@ static PyMethodDef METHODS[] = {
     {"take", python_take, METH_VARARGS, "take(mine, theirs): see _slates.pyi."},
     {"heard", python_heard, METH_VARARGS, "heard(mine, received): see _slates.pyi."},
     {"look", python_look, METH_VARARGS, "look(epoll, slates, seconds): see _slates.pyi."},
+    {"hear", python_hear, METH_VARARGS, "hear(epoll, slates, frames, at, number, seconds): see _slates.pyi."},
     {NULL, NULL, 0, NULL},
 };
 

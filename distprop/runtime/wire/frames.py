@@ -22,6 +22,9 @@ ALIGN = 64
 TERSE = struct.pack("<II", MAGIC, 0)
 """How the frame of a terse message begins."""
 
+VERSION_AT = HEAD.size + terse.VERSION_AT
+"""Where the version (i64) is in the frame of a terse message."""
+
 NOTHING = HEAD.pack(MAGIC, 0, 0)
 """A frame that says nothing, to wake the one who receives it."""
 
@@ -82,7 +85,7 @@ def decode(parts: int, rest: memoryview) -> Any:
 def _decode_brief(rest: Piece) -> Any:
     try:
         return terse.read(rest)
-    except (ValueError, EOFError, TypeError) as error:
+    except ValueError as error:
         raise FrameError("a frame was refused", f"it is no message: {error}") from None
 
 

@@ -5,14 +5,14 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from distprop.protocol.messages import Address
 from distprop.runtime.wire.channel import Channel
-from distprop.runtime.wire.frames import FrameError, Piece, encode
-from distprop.runtime.wire.slate import Ready, Slate, Slates, look
+from distprop.runtime.wire.frames import VERSION_AT, FrameError, Piece, encode
+from distprop.runtime.wire.slate import HEARD, LATE, Frames, Pair, Ready, Slate, Slates, hear, look
 
 _log = logging.getLogger("distprop")
 
@@ -33,10 +33,12 @@ class Post:
     def __init__(self) -> None:
         self._channels: dict[Address, Channel] = {}
         self._lines: dict[int, tuple[Address, Channel]] = {}  # by descriptor
-        self._slates: Slates = ()
+        self._slated: dict[Address, Pair] = {}
+        self._slates: Slates = ()  # the same, in the same order
         self._writing: set[Address] = set()  # to whom something waits to be sent
         self._epoll = select.epoll()
-        self._brief = False  # whether the last wait was
+        self.brief = False  # whether the last wait was
+        self._waited = 0.0  # seconds of the wait that goes on
         self.refused = 0  # frames
         self._inner: deque[Mail] = deque()
         self._encoded_last: tuple[Any, Sequence[Piece]] | None = None
@@ -58,14 +60,16 @@ class Post:
         self._lines[channel.fileno()] = peer, channel
         self._epoll.register(channel, select.EPOLLIN)
         if slate is not None:
-            self._slates += ((channel.fileno(), *slate.memories),)
+            self._slated[peer] = channel.fileno(), *slate.memories
+            self._slates = tuple(self._slated.values())
 
     def hang_up(self, peer: Address) -> None:
         """Close the connection to a peer, if there is one."""
         channel = self._channels.pop(peer, None)
         if channel is not None:
             del self._lines[channel.fileno()]
-            self._slates = tuple(slate for slate in self._slates if slate[0] != channel.fileno())
+            self._slated.pop(peer, None)
+            self._slates = tuple(self._slated.values())
             self._writing.discard(peer)
             self._epoll.unregister(channel)
             channel.close()
@@ -112,11 +116,27 @@ class Post:
             heard.append(self._inner.popleft())
         return heard
 
+    def expect(self, frames: Mapping[Address, Piece]) -> Frames | None:
+        """What `hears` is to be asked for; None where not all of these peers have slates. Good until the next `poll`."""
+        return tuple(map(frames.get, self._slated)) if frames and frames.keys() <= self._slated.keys() else None
+
+    def hears(self, expected: Frames, version: int) -> bool:
+        """Whether each peer says next what is expected, of this version, by slate and soon, and nobody anything else.
+
+        Then it is heard. If not, nothing is: `poll` tells what is there.
+        """
+        if not self.brief or self._inner:
+            return False
+        found = hear(self._epoll, self._slates, expected, VERSION_AT, version, BRIEF)
+        if found == LATE:
+            self.brief, self._waited = False, BRIEF
+        return found == HEARD
+
     def _wait(self, timeout: float) -> Ready:
         """What is ready, and how. A wait that promises to be brief is not slept through."""
-        start = time.monotonic()
-        ready = look(self._epoll, self._slates, BRIEF if self._brief else 0.0) or self._epoll.poll(timeout)
-        self._brief = time.monotonic() - start < BRIEF
+        start = time.monotonic() - self._waited
+        ready = look(self._epoll, self._slates, BRIEF if self.brief else 0.0) or self._epoll.poll(timeout)
+        self.brief, self._waited = time.monotonic() - start < BRIEF, 0.0
         return ready
 
     def _serve(self, peer: Address, channel: Channel, events: int) -> list[Mail]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from mmap import mmap
+from typing import Any
 
 from distprop.runtime.wire.frames import Piece
 from distprop.runtime.wire.segment import Segment
@@ -23,9 +24,15 @@ except ImportError:  # there was no C compiler where distprop was built: all is 
 
 SIZE = 256  # bytes
 SAID, RING = 1, 2
+HEARD, OTHER, LATE = 1, 0, -1
 
-Slates = tuple[tuple[int, mmap, mmap], ...]
-"""Each with its connection's descriptor."""
+Pair = tuple[int, mmap, mmap]
+"""Our slate and the other's, with their connection's descriptor."""
+
+Slates = tuple[Pair, ...]
+
+Frames = tuple[bytes | None, ...]
+"""What is expected on each of them; None where nothing is."""
 
 Ready = list[tuple[int, int]]
 """Descriptors and their events, which are 0 where something is on a slate."""
@@ -66,6 +73,17 @@ def _look(epoll: select.epoll, slates: Slates, seconds: float) -> Ready:  # noqa
         ready = epoll.poll(0)
     return ready
 
+
+def _hear(*_: Any) -> int:
+    return OTHER
+
+
+hear: Callable[[select.epoll, Slates, Frames, int, int, float], int] = _hear if _slates is None else _slates.hear
+"""HEARD where, at once or within so many seconds, every frame is on its slate, and nothing else: they are taken then.
+
+The frames are to have a number (i64) at so many bytes, the same in all, instead of their own.
+OTHER where something else is ready, and LATE where not all has been said: nothing is taken.
+"""
 
 look: Callable[[select.epoll, Slates, float], Ready] = _look if _slates is None else _slates.look
 """What is ready at once, or within so many seconds, which are not slept through: whoever computes goes first.

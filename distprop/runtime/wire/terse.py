@@ -1,6 +1,10 @@
-"""The two messages of every step in few bytes: pickling them would cost more than all else that is done with them."""
+"""The two messages of every step in few bytes: pickling them would cost more than all else that is done with them.
 
-import marshal
+    attempt, version, kind (i64 each)                                                        Begin
+    attempt, version, kind, worker (i64 each) | level, place, worker, slot of each part (u32 each)  Contribute
+"""
+
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -10,34 +14,39 @@ from distprop.protocol.messages import Begin, Contribute
 from distprop.protocol.tree import Node
 from distprop.runtime.memory import Slot
 
-Flat = tuple[int, ...]
+BEGIN, CONTRIBUTE, PART = struct.Struct("<3q"), struct.Struct("<4q"), struct.Struct("<4I")
+VERSION_AT = 8
+"""Bytes before the version in both."""
 
 
 def write(message: Any) -> bytes | None:
     """The bytes of a message that can be said tersely; None of any other."""
     if type(message) is Begin:
-        return marshal.dumps((message.attempt, *message.round))
-    if type(message) is Contribute and (parts := _flatten(message.parts)) is not None:
-        return marshal.dumps((message.attempt, *message.round, message.worker, parts))
+        return BEGIN.pack(message.attempt, *message.round)
+    if type(message) is Contribute and (parts := _pack(message.parts)) is not None:
+        return CONTRIBUTE.pack(message.attempt, *message.round, message.worker) + parts
     return None
 
 
 def read(content: bytes | memoryview) -> Begin | Contribute:
-    """The message of such bytes. Raises ValueError, EOFError or TypeError where they are none."""
-    said = marshal.loads(content)  # noqa: S302 - the peer has proved that it knows the secret
-    if len(said) == 3:
-        return Begin(said[0], Round(said[1], said[2]))
-    attempt, version, kind, worker, parts = said
-    return Contribute(attempt, Round(version, kind), worker, _unflatten(parts))
+    """The message of such bytes. Raises ValueError where they are none."""
+    if len(content) == BEGIN.size:
+        attempt, version, kind = BEGIN.unpack(content)
+        return Begin(attempt, Round(version, kind))
+    if len(content) < CONTRIBUTE.size or (len(content) - CONTRIBUTE.size) % PART.size:
+        raise ValueError(f"{len(content)} bytes are no message")
+    attempt, version, kind, worker = CONTRIBUTE.unpack_from(content)
+    return Contribute(attempt, Round(version, kind), worker, _unpack(bytes(content[CONTRIBUTE.size :])))
 
 
 @lru_cache(64)
-def _flatten(parts: Sequence[tuple[Node, Any]]) -> tuple[Flat, ...] | None:
+def _pack(parts: Sequence[tuple[Node, Any]]) -> bytes | None:
     if not all(type(handle) is Slot for _, handle in parts):
         return None
-    return tuple((*node, handle.worker, handle.slot) for node, handle in parts)
+    return b"".join(PART.pack(*node, handle.worker, handle.slot) for node, handle in parts)
 
 
 @lru_cache(64)
-def _unflatten(flat: tuple[Flat, ...]) -> tuple[tuple[Node, Slot], ...]:
-    return tuple((Node(level, place), Slot(worker, slot)) for level, place, worker, slot in flat)
+def _unpack(parts: bytes) -> tuple[tuple[Node, Slot], ...]:
+    found = PART.iter_unpack(parts)
+    return tuple((Node(level, place), Slot(worker, slot)) for level, place, worker, slot in found)
