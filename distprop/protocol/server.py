@@ -40,7 +40,12 @@ def _open(state: ServerState, message: say.Open) -> Step:
     load = do.Load(
         message.attempt, message.course, message.first.version, message.servers, message.source, message.pieces
     )
-    return fresh, (load, *to_workers(fresh, message))
+    return fresh, (load, *_here(fresh), *to_workers(fresh, message))
+
+
+def _here(state: ServerState) -> Actions:
+    """Tell the coordinator of an attempt which workers are there: it has heard of none yet."""
+    return tuple(Send(COORDINATOR, say.Joined(worker, state.me)) for worker in sorted(state.workers))
 
 
 def _opened_again(state: ServerState) -> Actions:

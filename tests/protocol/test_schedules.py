@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.errors import LostError
-from distprop.protocol import messages, server
+from distprop.protocol import messages, rhythm, server
 from distprop.protocol.course import TRAIN
 from distprop.protocol.effects import Send
-from distprop.protocol.messages import COORDINATOR
+from distprop.protocol.messages import COORDINATOR, Address
 from distprop.protocol.plan import Plan, spread
 from distprop.protocol.tree import Node
 from tests.protocol.toy import Chance, Course, Job, Round
@@ -162,3 +162,12 @@ def test_the_last_slices_are_pushed_while_the_first_layers_are_still_worked_on()
     assert pushed(messages.Early(0, Round(0, TRAIN), 0, node, "sum", 2)) == []
     assert pushed(messages.Early(0, Round(0, TRAIN), 0, node, "sum", 3)) == [], "what is known already"
     assert pushed(messages.Contribute(0, Round(0, TRAIN), 0, ((node, "sum"),))) == [1]
+
+
+def test_a_second_attempt_hears_at_once_which_workers_are_there() -> None:
+    """Where it waited for a silent server's next word it stood still for seconds."""
+    job = Job(Course(steps=(3, 3), last=3, keeps=False), 1, [0, 0]).run()
+    known = rhythm.plain(job.scheduler.roles[Address("server", 0)].state)
+    again = messages.Open(1, Course(steps=(3, 3), last=3), Round(0, TRAIN), 1, None)
+    _, actions = server.step(known, again)
+    assert [Send(COORDINATOR, messages.Joined(worker, 0)) for worker in (0, 1)] == list(actions[1:3])
