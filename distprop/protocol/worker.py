@@ -131,9 +131,7 @@ def due(state: WorkerState, habit: Habit) -> list[Compute]:
     """The next round's work, to be done once the server says that it has begun: see `habit`."""
     assert state.round is not None, "a worker of habits has been told of a round"
     round_ = Round(state.round.version + 1, TRAIN)
-    return [
-        Compute(one.attempt, one.course, round_, one.node, one.leaves, one.slot, one.slices) for one in habit.work
-    ]
+    return [Compute(one.attempt, one.course, round_, one.node, one.leaves, one.slot, one.slices) for one in habit.work]
 
 
 def passed(state: WorkerState, done: Sequence[Computed]) -> tuple[WorkerState, Contribute]:

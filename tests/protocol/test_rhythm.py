@@ -6,8 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprop.protocol import rhythm, server
+from distprop.protocol import messages, rhythm, server
 from distprop.protocol.course import TRAIN, Course, Round
+from distprop.protocol.effects import Send
+from distprop.protocol.messages import COORDINATOR, Address
 from tests.protocol.test_schedules import trouble
 from tests.protocol.toy import Chance, Job
 
@@ -24,16 +26,38 @@ class Both:
     """A server's machine with its rhythm and one without, side by side."""
 
     def __init__(self) -> None:
-        self.beaten = 0
+        self.beaten = self.whole = 0
         self.machine: Any = server.ServerState(0)
 
     def step(self, state: Any, message: Any) -> tuple[Any, Any]:
+        self.whole += whole_round(state)
         self.beaten += type(state) is rhythm.Rhythm
         self.machine, expected = server.step(self.machine, message)
         state, said = rhythm.step(state, message)
         assert said == expected, f"in answer to {message}"
         assert rhythm.plain(state) == self.machine, f"after {message}"
         return state, said
+
+
+def whole_round(state: Any) -> bool:
+    """Whether a whole round can be taken at once: then that comes to the same as one message after the other."""
+    contributions, plain = rhythm.contributions(state), rhythm.plain(state)
+    if not contributions:
+        return False
+    beaten: Any = state
+    for said in contributions:
+        beaten, due = rhythm.step(beaten, said)
+    assert due == (rhythm.due(state),)
+    if state.score.state.course.clips:
+        reduced = messages.Reduced(plain.attempt, plain.round, 0, "sums")
+        beaten, due = rhythm.step(beaten, reduced)
+        assert due == (rhythm.due(state, reduced),)
+    made = messages.Updated(plain.attempt, plain.round, 0, None, "tail", "sums")
+    beaten, said = rhythm.step(beaten, made)
+    passed, report, begin = rhythm.passed(state, made)
+    assert passed == beaten
+    assert said == (Send(COORDINATOR, report), *(Send(Address("worker", one), begin) for one in sorted(plain.workers)))
+    return True
 
 
 @given(seed=st.integers(0, 2**32), course=st.sampled_from(COURSES), workers=st.integers(1, 4), calm=st.booleans())
@@ -46,6 +70,7 @@ def test_a_server_says_and_keeps_the_same_with_its_rhythm_and_without(
     job = Job(course, 1, [0] * workers, fate, serve=both.step)
     job.run(trouble(job, chance, kills=0 if calm else 2))
     assert both.beaten > course.last // 2 or not calm
+    assert both.whole > course.last // 4 or not calm
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 30))

@@ -9,17 +9,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprop.protocol.course import Round
+from distprop.protocol.course import EVALUATE, TRAIN, Round
 from distprop.protocol.messages import COORDINATOR, Address, Begin
 from distprop.runtime.wire import slate
 from distprop.runtime.wire.frames import NOTHING, FrameError, decode_whole, encode
 from distprop.runtime.wire.post import Mail, Post
 from distprop.runtime.wire.segment import Segment
+from distprop.runtime.wire.slate import Frames
 
 FOREVER = 600.0  # seconds, more than a test is given
 
@@ -196,3 +198,87 @@ def test_without_a_compiler_all_is_said_through_sockets(monkeypatch: pytest.Monk
             server.send(WORKER, number)
             assert texts(worker.poll(1.0)) == [number]
         assert server._slates == ()
+
+
+# ---- what is expected -----------------------------------------------------------------------------------------------
+
+
+def begin(version: int, attempt: int = 1) -> Begin:
+    return Begin(attempt, Round(version, TRAIN))
+
+
+@contextmanager
+def expecting() -> Iterator[tuple[Post, Post, Frames]]:
+    """As `pair`; both have heard something lately, and the worker expects the server to begin rounds."""
+    with pair() as (server, worker):
+        server.send(WORKER, "wake up")
+        assert texts(worker.poll(0.0)) == ["wake up"]
+        expected = worker.expect({SERVER: encode(begin(0))[0]})
+        assert expected is not None
+        yield server, worker, expected
+
+
+@needs_slates
+def test_what_is_expected_is_heard_once() -> None:
+    with expecting() as (server, worker, expected):
+        for version in (7, 8, 2**40):
+            server.send(WORKER, begin(version))
+            assert worker.hears(expected, version)
+            server.send(WORKER, "behind it")
+            assert texts(worker.poll(0.0)) == ["behind it"]
+
+
+@needs_slates
+@pytest.mark.parametrize("said", [begin(6), begin(7, attempt=2), Begin(1, Round(7, EVALUATE)), "else", "y" * 10_000])
+def test_what_is_not_expected_is_left_to_be_heard_as_it_is(said: Any) -> None:
+    with expecting() as (server, worker, expected):
+        server.send(WORKER, said)
+        assert not worker.hears(expected, 7)
+        assert texts(worker.poll(FOREVER)) == [said]
+
+
+@needs_slates
+def test_the_round_is_heard_when_all_have_said_it_and_not_before() -> None:
+    other = Address("worker", 1)
+    (ours, theirs), one, two = socket.socketpair(), slate.blank("server"), slate.blank("worker")
+    fds = os.dup(one.fd), os.dup(two.fd)
+    with pair() as (server, first), closing(Post()) as second:
+        server.connect(other, ours, slate.paired(one, fds[1]))
+        second.connect(SERVER, theirs, slate.paired(two, fds[0]))
+        for worker in (first, second):
+            worker.send(SERVER, "wake up")
+        assert texts(server.poll(0.0)) == ["wake up", "wake up"]
+        expected = server.expect({peer: encode(begin(0))[0] for peer in (WORKER, other)})
+        assert expected is not None
+        second.send(SERVER, begin(4))
+        assert not server.hears(expected, 4)
+        assert not server.brief, "a wait that was too long to be looked through is slept through"
+        assert server.poll(0.0) == [Mail(other, begin(4))]
+        for worker in (first, second):
+            worker.send(SERVER, begin(5))
+        server.brief = True
+        assert server.hears(expected, 5)
+        assert server.poll(0.0) == []
+        assert server.expect({WORKER: b"x", COORDINATOR: b"x"}) is None, "it has no slate"
+
+
+@needs_slates
+def test_rounds_do_not_keep_a_socket_waiting() -> None:
+    ours, theirs = socket.socketpair()
+    with expecting() as (server, worker, expected), closing(Post()) as coordinator:
+        worker.connect(COORDINATOR, ours)
+        coordinator.connect(WORKER, theirs)
+        coordinator.send(WORKER, "halt")
+        version = 0
+        server.send(WORKER, begin(version))
+        while worker.hears(expected, version):
+            version += 1
+            assert version < 20
+            server.send(WORKER, begin(version))
+        assert sorted(texts(worker.poll(0.0)), key=str) == [begin(version), "halt"]
+
+
+@needs_slates
+def test_frames_without_room_for_a_number_are_refused() -> None:
+    with expecting() as (server, worker, _), pytest.raises(ValueError, match="before its number"):
+        worker.hears((b"short",), 7)
