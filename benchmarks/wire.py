@@ -11,6 +11,7 @@ from benchmarks.idle import IdleBlueprint, idle_job
 from benchmarks.objects import Objects
 from benchmarks.part import Report, Settings
 from benchmarks.probe import Probe
+from benchmarks.quiet import settle
 
 SIZES = (10_000, 100_000, 500_000, 2_000_000, 10_000_000)
 TARGET = 1.5
@@ -53,6 +54,7 @@ def _size(parameters: int, settings: Settings) -> dict[str, Any]:
         ours = stack.enter_context(closing(Driven(blueprint, settings.workers)))
         probe = stack.enter_context(closing(Probe(parameters, settings.workers)))
         objects = stack.enter_context(closing(Objects(parameters, settings.workers)))
+        settle(settings.say)
         steps = int(np.clip(VALUES_A_BLOCK / parameters, 20, 1000)) // (4 if settings.quick else 1) + 10
         group = max(1, steps // 40)
         for _ in range(settings.rounds):

@@ -18,7 +18,7 @@ def computed(work: Compute) -> messages.Computed:
 
 def at(course: Course, owners: tuple[int, ...], round_: Round) -> worker.WorkerState:
     """Worker 0, when it has done all of a round."""
-    plan = Plan(0, 3, owners, {one: 0 for one in set(owners)}, (0,))
+    plan = Plan(0, 3, owners, dict.fromkeys(owners, 0), (0,))
     state = worker.WorkerState(0, 0)
     for message in (messages.Open(3, course, round_, 1, None), messages.Assign(plan)):
         state, _ = worker.step(state, message)

@@ -280,5 +280,5 @@ def test_rounds_do_not_keep_a_socket_waiting() -> None:
 
 @needs_slates
 def test_frames_without_room_for_a_number_are_refused() -> None:
-    with expecting() as (server, worker, _), pytest.raises(ValueError, match="before its number"):
+    with expecting() as (_, worker, _), pytest.raises(ValueError, match="before its number"):
         worker.hears((b"short",), 7)

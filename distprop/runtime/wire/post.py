@@ -117,7 +117,7 @@ class Post:
         return heard
 
     def expect(self, frames: Mapping[Address, Piece]) -> Frames | None:
-        """What `hears` is to be asked for; None where not all of these peers have slates. Good until the next `poll`."""
+        """What `hears` is asked for, until the next `poll`; None where not all of these peers have slates."""
         return tuple(map(frames.get, self._slated)) if frames and frames.keys() <= self._slated.keys() else None
 
     def hears(self, expected: Frames, version: int) -> bool:
