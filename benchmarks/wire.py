@@ -57,6 +57,8 @@ def _size(parameters: int, settings: Settings) -> dict[str, Any]:
         settle(settings.say)
         steps = int(np.clip(VALUES_A_BLOCK / parameters, 20, 1000)) // (4 if settings.quick else 1) + 10
         group = max(1, steps // 40)
+        for side in (ours, probe):  # the kernel finds places for processes that have just been started
+            side.run(steps)
         for _ in range(settings.rounds):
             found["distprop"] += samples(ours.run(steps).times, group)
             found["probe"] += samples(probe.run(steps), group)

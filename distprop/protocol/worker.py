@@ -111,31 +111,33 @@ def _contribute(state: WorkerState) -> Actions:
 
 
 class Habit(NamedTuple):
-    """What a worker is asked to do in each training round before version `until`: what it did in the last one."""
+    """What a worker did in a training round, and is asked to do in each one until version `until`."""
 
+    round: Round
     work: tuple[Compute, ...]
     until: int
 
 
 def habit(state: WorkerState) -> Habit | None:
-    """That of a worker which has ended a training round; None where the next one is another."""
+    """That of a worker which has ended a training round; None where the next is another, or others wait for parts."""
     round_, course = state.round, state.course
     if round_ is None or course is None or round_.kind != TRAIN or not _contribute(state):
         return None
     _, work = _compute(state, round_, (), {})
     until = course.uneventful_until(round_.version)
-    return Habit(work, until) if until > round_.version + 1 else None
+    if until <= round_.version + 1 or any(one.slices for one in work):
+        return None
+    return Habit(round_, work, until)
 
 
-def due(state: WorkerState, habit: Habit) -> list[Compute]:
-    """The next round's work, to be done once the server says that it has begun: see `habit`."""
-    assert state.round is not None, "a worker of habits has been told of a round"
-    round_ = Round(state.round.version + 1, TRAIN)
-    return [Compute(one.attempt, one.course, round_, one.node, one.leaves, one.slot, one.slices) for one in habit.work]
+def due(habit: Habit, version: int) -> list[Compute]:
+    """What is to be done once the server says that the round of a version has begun; then it has `passed`."""
+    round_ = Round(version, TRAIN)
+    return [Compute(attempt, course, round_, *rest) for attempt, course, _, *rest in habit.work]
 
 
 def passed(state: WorkerState, done: Sequence[Computed]) -> tuple[WorkerState, Contribute]:
-    """All of that round is `done`: the same state, and word for the server, that come of each `step` on the way."""
+    """All of a round is `done`: the same state, and word for the server, that come of each `step` on the way."""
     sums = {one.node: one.handle for one in done}
     state = evolve(state, round=done[0].round, done=sums)
     return state, Contribute(state.attempt, done[0].round, state.me, tuple(sums.items()))

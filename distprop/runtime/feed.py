@@ -54,9 +54,10 @@ class Feed:
 
     def read_ahead(self) -> None:
         """Read the next leaf of each shard, if that was not done: called while the worker waits for weights."""
-        self._forget_the_lost()
-        for shard, outlook in self._outlooks.items():
-            if outlook.batch is None:
+        for shard, outlook in tuple(self._outlooks.items()):
+            if outlook.following <= self._now:
+                self._forget(shard)
+            elif outlook.batch is None:
                 reader = self.reader("train", shard)
                 outlook.batch = reader.batch(*outlook.following)
                 self._look_ahead(reader, outlook)
@@ -65,11 +66,10 @@ class Feed:
         """Wait for the read that is under way and end the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _forget_the_lost(self) -> None:
-        """Give up the rows of shards whose turn has come without their being asked for: another worker has them."""
-        for shard in [shard for shard, outlook in self._outlooks.items() if outlook.following <= self._now]:
-            del self._outlooks[shard]
-            del self._readers["train", shard]
+    def _forget(self, shard: int) -> None:
+        """Give up the rows of a shard whose turn has come without its being asked for: another worker has it."""
+        del self._outlooks[shard]
+        del self._readers["train", shard]
 
     def _after(self, shard: int, epoch: int, step: int) -> At:
         return (epoch, step + 1) if step + 1 < self._dataset.train_plan.steps(shard) else (epoch + 1, 0)

@@ -54,6 +54,7 @@ class Replica:
         self._feed = Feed(blueprint.dataset)
         self._scratch: list[tuple[Vector, Tail]] = []  # by depth of the tree, made when first needed
         self._starts = cache(blueprint.starts)
+        self._tail_size = cache(lambda split: blueprint.tail_size(self._computer.layout, split))
         self.tell: Tell | None = None  # of gradients that are not whole yet, where others wait for them
 
     def pack(self, send: Send) -> Send:
@@ -110,7 +111,7 @@ class Replica:
     def _leaf(self, shard: int, order: "Order", gradient: Vector, room: Tail) -> None:
         course, round_ = order.course, order.round
         split = course.split if round_.kind == EVALUATE else None
-        tail = begin_tail(room, self._blueprint.tail_size(self._computer.layout, split))
+        tail = begin_tail(room, self._tail_size(split))
         weights = self._weights[round_.version % 2]
         if round_.kind == EVALUATE:
             self._evaluate(shard, course.split, weights if self._average is None else self._average, tail)
@@ -126,7 +127,7 @@ class Replica:
         return self._together.takes(sizes, self._weights[round_.version % 2])
 
     def _train_together(self, leaves: Any, order: "Order", gradient: Vector, room: Tail) -> None:
-        tail, version = begin_tail(room, self._blueprint.tail_size(self._computer.layout, None)), order.round.version
+        tail, version = begin_tail(room, self._tail_size(None)), order.round.version
         epoch, step = divmod(version, order.course.steps_per_epoch)
 
         read_so_far: list[Batch] = []

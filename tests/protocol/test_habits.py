@@ -16,9 +16,9 @@ def computed(work: Compute) -> messages.Computed:
     return messages.Computed(work.attempt, work.round, work.node, ("slot", work.slot))
 
 
-def at(course: Course, owners: tuple[int, ...], round_: Round) -> worker.WorkerState:
-    """Worker 0, when it has done all of a round."""
-    plan = Plan(0, 3, owners, dict.fromkeys(owners, 0), (0,))
+def at(course: Course, owners: tuple[int, ...], round_: Round, slices: tuple[int, ...] = (0,)) -> worker.WorkerState:
+    """Worker 0, when it has done all of a round. slices: the server of each."""
+    plan = Plan(0, 3, owners, dict.fromkeys(owners, 0), slices)
     state = worker.WorkerState(0, 0)
     for message in (messages.Open(3, course, round_, 1, None), messages.Assign(plan)):
         state, _ = worker.step(state, message)
@@ -36,8 +36,8 @@ def test_a_round_by_habit_is_the_round_of_every_message(shards: list[int], versi
     state = at(course, owners, Round(version, TRAIN))
     habit = worker.habit(state)
     assume(habit is not None)
-    while state.round.version + 1 < habit.until:
-        due = worker.due(state, habit)
+    for later in range(version + 1, habit.until):
+        due = worker.due(habit, later)
         heard, actions = worker.step(state, messages.Begin(3, due[0].round))
         assert list(actions) == due
         for work in due:
@@ -53,5 +53,6 @@ def test_there_is_no_habit_where_the_next_round_is_another_or_this_one_is_not_ov
     assert worker.habit(at(course, (0, 0), Round(4, TRAIN))) is None, "an evaluation is next"
     assert worker.habit(at(course, (0, 0), Round(5, EVALUATE))) is None
     assert worker.habit(at(course, (1, 1), Round(1, TRAIN))) is None, "it has no shards"
+    assert worker.habit(at(course, (0, 1), Round(1, TRAIN), (0, 0, 1, 1))) is None, "others wait for parts of its sums"
     begun, _ = worker.step(at(course, (0, 1), Round(1, TRAIN)), messages.Begin(3, Round(2, TRAIN)))
     assert worker.habit(begun) is None, "it has not computed yet"

@@ -213,7 +213,7 @@ def expecting() -> Iterator[tuple[Post, Post, Frames]]:
     with pair() as (server, worker):
         server.send(WORKER, "wake up")
         assert texts(worker.poll(0.0)) == ["wake up"]
-        expected = worker.expect({SERVER: encode(begin(0))[0]})
+        expected = worker.expect({SERVER: begin(0)})
         assert expected is not None
         yield server, worker, expected
 
@@ -248,7 +248,7 @@ def test_the_round_is_heard_when_all_have_said_it_and_not_before() -> None:
         for worker in (first, second):
             worker.send(SERVER, "wake up")
         assert texts(server.poll(0.0)) == ["wake up", "wake up"]
-        expected = server.expect({peer: encode(begin(0))[0] for peer in (WORKER, other)})
+        expected = server.expect(dict.fromkeys((WORKER, other), begin(0)))
         assert expected is not None
         second.send(SERVER, begin(4))
         assert not server.hears(expected, 4)
@@ -259,7 +259,7 @@ def test_the_round_is_heard_when_all_have_said_it_and_not_before() -> None:
         server.brief = True
         assert server.hears(expected, 5)
         assert server.poll(0.0) == []
-        assert server.expect({WORKER: b"x", COORDINATOR: b"x"}) is None, "it has no slate"
+        assert server.expect({WORKER: begin(0), COORDINATOR: begin(0)}) is None, "it has no slate"
 
 
 @needs_slates

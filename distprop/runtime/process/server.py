@@ -28,7 +28,6 @@ from distprop.runtime.replica import slot_layout
 from distprop.runtime.role import Role
 from distprop.runtime.threads import cores_to_spare
 from distprop.runtime.timeline import Recorder, Spans
-from distprop.runtime.wire.frames import encode
 from distprop.runtime.wire.handshake import take
 from distprop.runtime.wire.lobby import Lobby, listen_here, listen_on
 from distprop.runtime.wire.post import Mail, Post
@@ -131,18 +130,25 @@ class ServerProcess:
             self._fail(error)
 
     def _play_rounds(self, until: float) -> None:
-        said = rhythm.contributions(self._role.state)
-        expected = self._post.expect({Address("worker", one.worker): encode(one)[0] for one in said})
-        while expected and rhythm.goes_on(state := self._role.state) and time.monotonic() < until:
+        state = self._role.state
+        if type(state) is not rhythm.Rhythm:
+            return
+        expected = self._post.expect({Address("worker", one.worker): one for one in rhythm.contributions(state)})
+        while expected and rhythm.goes_on(state) and time.monotonic() < until:
             if not self._post.hears(expected, state.round.version):
                 return
-            made = self._role.perform(rhythm.due(state))
-            if type(made) is messages.Reduced:
-                made = self._role.perform(rhythm.due(state, made))
-            self._role.state, report, begin = rhythm.passed(state, made)
-            for worker in state.score.workers:
-                self._post.send(worker, begin)
-            self._keep(report)
+            state = self._role.state = self._play_round(state)
+
+    def _play_round(self, state: rhythm.Rhythm) -> rhythm.Rhythm:
+        """One of them, of which all workers have been heard."""
+        made = self._role.perform(rhythm.due(state))
+        if type(made) is messages.Reduced:
+            made = self._role.perform(rhythm.due(state, made))
+        after, report, begin = rhythm.passed(state, made)
+        for worker in state.score.workers:
+            self._post.send(worker, begin)
+        self._keep(report)
+        return after
 
     # ---- who comes and goes -----------------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from distprop.runtime.process.gauges import Gauge
 from distprop.runtime.replica import Replica, slot_layout
 from distprop.runtime.role import Role
 from distprop.runtime.timeline import Recorder
-from distprop.runtime.wire.frames import encode
 from distprop.runtime.wire.handshake import knock
 from distprop.runtime.wire.post import Mail, Post
 from distprop.runtime.wire.segment import Segment
@@ -80,20 +79,19 @@ class WorkerProcess:
             self._fail(error)
 
     def _play_rounds(self, habit: worker.Habit) -> None:
-        state = self._role.state
-        begun = messages.Begin(state.attempt, state.round)
-        expected = self._post.expect({self._home: encode(begun)[0]})
-        while expected and (version := state.round.version + 1) < habit.until:
+        expected = self._post.expect({self._home: messages.Begin(self._role.state.attempt, habit.round)})
+        version = habit.round.version + 1
+        while expected and version < habit.until and time.monotonic() < self._since + TICK:
             self._replica.read_ahead()
             before = time.time()
             heard = self._post.hears(expected, version)
             self._wait_ends(before)
             if not heard:
                 return
-            done = [self._role.perform(one) for one in worker.due(state, habit)]
-            self._role.state, said = worker.passed(state, done)
-            state = self._role.state
+            done = [self._role.perform(one) for one in worker.due(habit, version)]
+            self._role.state, said = worker.passed(self._role.state, done)
             self._post.send(self._home, said)
+            version += 1
 
     def _wait_ends(self, since: float) -> None:
         self._waited += time.time() - since

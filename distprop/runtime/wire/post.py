@@ -116,9 +116,14 @@ class Post:
             heard.append(self._inner.popleft())
         return heard
 
-    def expect(self, frames: Mapping[Address, Piece]) -> Frames | None:
-        """What `hears` is asked for, until the next `poll`; None where not all of these peers have slates."""
-        return tuple(map(frames.get, self._slated)) if frames and frames.keys() <= self._slated.keys() else None
+    def expect(self, said: Mapping[Address, Any]) -> Frames | None:
+        """What `hears` is asked for, until the next `poll`, where a peer will say that message, of some version.
+
+        None where not all of these peers have slates.
+        """
+        if not said or not said.keys() <= self._slated.keys():
+            return None
+        return tuple(bytes(encode(said[peer])[0]) if peer in said else None for peer in self._slated)
 
     def hears(self, expected: Frames, version: int) -> bool:
         """Whether each peer says next what is expected, of this version, by slate and soon, and nobody anything else.
