@@ -32,7 +32,6 @@ class Score(NamedTuple):
     total: Sum
     workers: tuple[Address, ...]
     until: int
-    everyone: frozenset[int]  # of the workers
 
 
 class Rhythm(NamedTuple):
@@ -95,13 +94,13 @@ def plain(state: State) -> ServerState:
 # ---- whole rounds ---------------------------------------------------------------------------------------------------
 
 
-def contributions(state: State) -> tuple[say.Contribute, ...]:
-    """What the workers are expected to say in a round of which nothing has been heard; () where that is not known.
+def contributions(state: Rhythm) -> tuple[say.Contribute, ...]:
+    """What the workers are expected to say in a round of which nothing has been heard; () of any other, or the last.
 
     Once all of it has been heard `due` is to be done, if need be twice, until there is an Updated: with that the round
     has `passed`. This comes to the same as every `step` on the way, for which rounds of small models have no time.
     """
-    if type(state) is not Rhythm or len(state.waiting) < len(state.score.expected) or not goes_on(state):
+    if len(state.waiting) < len(state.score.expected) or not goes_on(state):
         return ()
     attempt, said = state.score.state.attempt, state.score.expected.items()
     return tuple(say.Contribute(attempt, state.round, worker, parts) for worker, parts in said)
@@ -121,7 +120,7 @@ def passed(state: Rhythm, made: say.Updated) -> tuple[Rhythm, say.Gathered, say.
     """The round is over: what the coordinator is told of it, and each worker."""
     report = say.Gathered(made.attempt, made.round, made.tail, {0: made.sums})
     round_ = Round(made.round.version + 1, TRAIN)
-    after = Rhythm(state.score, round_, state.score.everyone, made, (state.reports, report))
+    after = Rhythm(state.score, round_, frozenset(state.score.expected), made, (state.reports, report))
     return after, report, say.Begin(made.attempt, round_)
 
 
@@ -206,8 +205,7 @@ def _begin(before: ServerState, after: ServerState, made: say.Updated) -> State:
     if set(expected) != set(plan.owners) or until <= after.round.version + 1:
         return after
     workers = tuple(Address("worker", worker) for worker in sorted(after.workers))
-    everyone = frozenset(expected)
-    return Rhythm(Score(after, expected, total, workers, until, everyone), after.round, everyone, made)
+    return Rhythm(Score(after, expected, total, workers, until), after.round, frozenset(expected), made)
 
 
 def _by_worker(parts: Parts, plan: Plan) -> dict[int, Said]:

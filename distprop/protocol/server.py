@@ -40,12 +40,13 @@ def _open(state: ServerState, message: say.Open) -> Step:
     load = do.Load(
         message.attempt, message.course, message.first.version, message.servers, message.source, message.pieces
     )
-    return fresh, (load, *_here(fresh), *to_workers(fresh, message))
+    return fresh, (load, *_newcomers(fresh), *to_workers(fresh, message))
 
 
-def _here(state: ServerState) -> Actions:
-    """Tell the coordinator of an attempt which workers are there: it has heard of none yet."""
-    return tuple(Send(COORDINATOR, say.Joined(worker, state.me)) for worker in sorted(state.workers))
+def _newcomers(state: ServerState) -> Actions:
+    """Tell the coordinator which workers are there that its plan does not know: of a new attempt all."""
+    unknown = sorted(state.workers - state.plan.homes.keys())
+    return tuple(Send(COORDINATOR, say.Joined(worker, state.me)) for worker in unknown)
 
 
 def _opened_again(state: ServerState) -> Actions:
@@ -231,10 +232,7 @@ def _heard(state: ServerState, message: say.Heard) -> Step:
 def _tick(state: ServerState, _: say.Tick) -> Step:
     """Say again whatever is not known to have been heard."""
     again: Actions = _opened_again(state) if state.plan is NO_PLAN else ()
-    known = state.plan.homes
-    again += tuple(
-        Send(COORDINATOR, say.Joined(worker, state.me)) for worker in sorted(state.workers) if worker not in known
-    )
+    again += _newcomers(state)
     again += tuple(Send(COORDINATOR, said) for said in (*state.lost.values(), *state.reports, *state.saves))
     again += tuple(action for worker in sorted(state.workers) for action in _brief(state, worker))
     again += (_stands(state),) if state.stands else ()

@@ -21,8 +21,6 @@ class Threads:
 
     def map(self, work: Callable[[Item], Answer], items: Sequence[Item], least: int) -> list[Answer]:
         """`work` of each item, in order; at least `least` items a thread."""
-        if len(items) == 1:  # an update of a small model, at every step
-            return [work(items[0])]
         shares = min(self._count, len(items) // least)
         if shares <= 1 or self._others is None:
             return [work(item) for item in items]

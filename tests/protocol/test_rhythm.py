@@ -41,7 +41,7 @@ class Both:
 
 def whole_round(state: Any) -> bool:
     """Whether a whole round can be taken at once: then that comes to the same as one message after the other."""
-    contributions, plain = rhythm.contributions(state), rhythm.plain(state)
+    contributions, plain = type(state) is rhythm.Rhythm and rhythm.contributions(state), rhythm.plain(state)
     if not contributions:
         return False
     beaten: Any = state

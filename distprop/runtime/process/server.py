@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from distprop.errors import DistpropError, LostError
+from distprop.errors import LostError
 from distprop.protocol import messages, rhythm, server
 from distprop.protocol.course import TRAIN
 from distprop.protocol.effects import Send
@@ -20,6 +20,7 @@ from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.hostfigures import sample_host
 from distprop.runtime.keeper import Keeper
 from distprop.runtime.memory import Tail, WeightLayout
+from distprop.runtime.process.failure import failure
 from distprop.runtime.process.gauges import Alive, Gauge, Sample
 from distprop.runtime.process.parcel import pack
 from distprop.runtime.process.silence import Silence
@@ -228,9 +229,7 @@ class ServerProcess:
             self._times.clear()
 
     def _fail(self, error: Exception) -> None:
-        if not isinstance(error, DistpropError):
-            error = DistpropError(f"{type(error).__name__} in server {self._me}", str(error))
-        self._post.send(COORDINATOR, messages.Failed(Address("server", self._me), error))
+        self._post.send(COORDINATOR, failure(Address("server", self._me), error))
 
     def _kill(self, worker: int) -> None:
         if worker in self._pids:

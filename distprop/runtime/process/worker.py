@@ -14,6 +14,7 @@ from distprop.protocol import messages, worker
 from distprop.protocol.messages import Address
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.memory import SlotLayout, Tail
+from distprop.runtime.process.failure import failure
 from distprop.runtime.process.gauges import Gauge
 from distprop.runtime.replica import Replica, slot_layout
 from distprop.runtime.role import Role
@@ -119,10 +120,7 @@ class WorkerProcess:
             self._post.send(send.to, send.message)
 
     def _fail(self, error: Exception) -> None:
-        if not isinstance(error, DistpropError):
-            error = DistpropError(f"{type(error).__name__} in worker {self._role.state.me}", str(error))
-        failed = messages.Failed(Address("worker", self._role.state.me), error)
-        self._post.send(self._home, failed)
+        self._post.send(self._home, failure(Address("worker", self._role.state.me), error))
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -30,7 +30,7 @@ typedef struct {
     Slate *mine;
     const Slate *theirs;
     Py_buffer views[2];
-    const char *expected; /* a frame, or NULL; but for the number at `number_at` */
+    const char *expected; /* a frame, whose number is another; or NULL */
     size_t length;
 } Pair;
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from mmap import mmap
-from typing import Any
 
 from distprop.runtime.wire.frames import Piece
 from distprop.runtime.wire.segment import Segment
@@ -74,19 +73,17 @@ def _look(epoll: select.epoll, slates: Slates, seconds: float) -> Ready:  # noqa
     return ready
 
 
-def _hear(*_: Any) -> int:
-    return OTHER
-
-
-hear: Callable[[select.epoll, Slates, Frames, int, int, float], int] = _hear if _slates is None else _slates.hear
-"""HEARD where, at once or within so many seconds, every frame is on its slate, and nothing else: they are taken then.
-
-The frames are to have a number (i64) at so many bytes, the same in all, instead of their own.
-OTHER where something else is ready, and LATE where not all has been said: nothing is taken.
-"""
-
 look: Callable[[select.epoll, Slates, float], Ready] = _look if _slates is None else _slates.look
 """What is ready at once, or within so many seconds, which are not slept through: whoever computes goes first.
 
 Where nothing is ready the slates' other readers are told that we sleep.
 """
+
+
+def hear(epoll: select.epoll, slates: Slates, frames: Frames, at: int, number: int, seconds: float) -> int:
+    """HEARD where, at once or within so many seconds, every frame is on its slate, and nothing else; they are taken.
+
+    The frames are to have this number (i64), `at` so many bytes, instead of their own.
+    OTHER where something else is ready, and LATE where not all has been said: nothing is taken.
+    """
+    return _slates.hear(epoll, slates, frames, at, number, seconds)

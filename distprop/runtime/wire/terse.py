@@ -1,7 +1,7 @@
 """The two messages of every step in few bytes: pickling them would cost more than all else that is done with them.
 
-attempt, version, kind (i64 each)                                                        Begin
-attempt, version, kind, worker (i64 each) | level, place, worker, slot of each part (u32 each)  Contribute
+Begin: attempt, version, kind (i64 each).
+Contribute: attempt, version, kind, worker (i64 each); then of each part level, place, worker, slot (u32 each).
 """
 
 import struct
