@@ -10,21 +10,22 @@ A checkpoint is read by any number of servers: every part says which values of t
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distprop import digest as digests
+from distprop import manifest as manifests
 from distprop.errors import CheckpointError
 from distprop.files import Folder
+from distprop.manifest import Manifest, Part
 
 Vector = NDArray[np.float32]
 
-FORMAT = 2
-MANIFEST = "manifest.json"
+MANIFEST = manifests.FILE
 WEIGHTS = "weights"
 AVERAGE = "average"  # a state vector's name
 
@@ -38,39 +39,6 @@ class Piece:
     weights: Vector
     state: Mapping[str, Vector]
     blocks: Sequence[Any]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A written piece, as the manifest lists it."""
-
-    file: str
-    start: int
-    stop: int
-    sha256: str  # of the file
-    blocks: tuple[str, ...]  # SHA-256 of each block's weights
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """All of a checkpoint that is not numbers of the arena."""
-
-    version: int
-    last: int
-    recipe: str  # the recipe's hash
-    fingerprint: Mapping[str, str]
-    parameters: int
-    digest: str
-    parts: tuple[Part, ...]
-    config: str  # the job, resolved, as YAML
-    factor: float = 1.0  # of the learning rate
-    verdicts: tuple[Mapping[str, Any], ...] = ()
-    receipt: str = "0"  # of the epoch so far, hexadecimal
-    best: bool = False
-    run_id: str | None = None
-    run_key: str | None = None
-    finished: bool = False
-    metrics: Mapping[str, float] = field(default_factory=dict)  # the last of each
 
 
 def write_piece(folder: str, version: int, piece: Piece) -> Part:
@@ -115,33 +83,51 @@ def digest_of(parts: Iterable[Part]) -> str:
 def seal(folder: str, manifest: Manifest) -> str:
     """Make the checkpoint whole; gives its path. Raises OSError where the store cannot take it."""
     place = _version_folder(folder, manifest.version)
-    place.write(MANIFEST, json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1).encode())
+    place.write(MANIFEST, manifests.write(manifest))
     return place.path
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint."""
+    """A checkpoint whose manifest is whole. checked: whether the manifest has a checksum; older ones have none."""
 
     path: str
     manifest: Manifest
+    checked: bool = True
 
     @cached_property
     def _parts(self) -> list[tuple[Part, Mapping[str, Vector]]]:
         return [(part, self._read(part)) for part in self.manifest.parts]
 
     def _read(self, part: Part) -> Mapping[str, Vector]:
+        from safetensors import SafetensorError
         from safetensors.numpy import load
 
         content = Folder(self.path).read(part.file)
         if content is None or hashlib.sha256(content).hexdigest() != part.sha256:
-            raise CheckpointError(
-                f"{part.file} of checkpoint {self.path} is {'missing' if content is None else 'damaged'}",
-                "it is not what its manifest says was written",
-                "resume from an earlier checkpoint beside it",
-            )
-        loaded: Mapping[str, Vector] = load(content)
+            raise self._damaged(part, "missing" if content is None else "damaged")
+        try:
+            loaded: Mapping[str, Vector] = load(content)
+        except SafetensorError as error:
+            raise self._damaged(part, "damaged") from error
+        wanted = np.dtype(np.float32), (part.stop - part.start,)
+        if WEIGHTS not in loaded or any((one.dtype, one.shape) != wanted for one in loaded.values()):
+            raise self._damaged(part, "of another shape")
         return loaded
+
+    def _damaged(self, part: Part, how: str) -> CheckpointError:
+        return CheckpointError(
+            f"{part.file} of checkpoint {self.path} is {how}",
+            "it is not what its manifest says was written",
+            "resume from an earlier checkpoint beside it",
+        )
+
+    def require_whole(self) -> None:
+        """Raise CheckpointError where a part is missing or damaged; parts are read piece by piece, and not kept."""
+        for part in self.manifest.parts:
+            found = Folder(self.path).sha256(part.file)
+            if found != part.sha256:
+                raise self._damaged(part, "missing" if found is None else "damaged")
 
     def weights(self) -> Vector:
         """All weights, (P,). Raises CheckpointError where a part is missing or damaged."""
@@ -149,7 +135,7 @@ class Checkpoint:
 
     def kept(self) -> Vector:
         """The weights that are evaluated and become the model, (P,): their average, where the job keeps one."""
-        averaged = any(AVERAGE in values for _, values in self._parts)
+        averaged = all(AVERAGE in values for _, values in self._parts)
         return self._gather(AVERAGE if averaged else WEIGHTS, slice(0, self.manifest.parameters))
 
     def state(self, span: slice) -> dict[str, Vector]:
@@ -158,8 +144,9 @@ class Checkpoint:
         return {name: self._gather(name, span) for name in names}
 
     def _gather(self, name: str, span: slice) -> Vector:
+        parts = self._parts  # before memory is taken: they are as large as they say
         out = np.empty(span.stop - span.start, np.float32)
-        for part, values in self._parts:
+        for part, values in parts:
             start, stop = max(span.start, part.start), min(span.stop, part.stop)
             if start < stop:
                 out[start - span.start : stop - span.start] = values[name][start - part.start : stop - part.start]
@@ -167,8 +154,12 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str) -> Checkpoint:
-    """The checkpoint at `path`. Raises CheckpointError where there is no whole one."""
-    text = Folder(path).read(MANIFEST)
+    """The checkpoint at `path`. Raises CheckpointError where there is none, or its manifest is not what was written.
+
+    Parts are checked when they are read.
+    """
+    place = Folder(path)
+    text = place.read(MANIFEST)
     if text is None:
         raise CheckpointError(
             f"{path} is no checkpoint",
@@ -176,24 +167,77 @@ def open_checkpoint(path: str) -> Checkpoint:
             "name a run, or a folder of a version under `checkpoint.dir`",
         )
     try:
-        found = json.loads(text)
-        if found.pop("format") != FORMAT:
-            raise ValueError(f"it is of another format than {FORMAT}: another version of distprop wrote it")
-        parts = tuple(Part(**{**part, "blocks": tuple(part["blocks"])}) for part in found.pop("parts"))
-        return Checkpoint(path, Manifest(parts=parts, **{**found, "verdicts": tuple(found["verdicts"])}))
-    except (ValueError, KeyError, TypeError) as error:
+        manifest, checked = manifests.read(text)
+        _require_place(place, manifest)
+    except ValueError as error:
         raise CheckpointError(
             f"the manifest of {path} cannot be read", str(error), "resume from an earlier checkpoint beside it"
         ) from error
+    return Checkpoint(path, manifest, checked)
+
+
+def _require_place(place: Folder, manifest: Manifest) -> None:
+    """A version's folder has that version. Raises ValueError."""
+    name = place.path.rstrip("/").rpartition("/")[2]
+    if name.isdigit() and len(name) == len(_name(0)) and int(name) != manifest.version:
+        raise ValueError(f"it is that of version {manifest.version}")
+    if digest_of(manifest.parts) != manifest.digest:
+        raise ValueError("its digest is not that of its parts")
+
+
+class Found(NamedTuple):
+    """What there is in a folder: the newest whole checkpoint, and what was wrong with each newer one."""
+
+    checkpoint: Checkpoint | None
+    damaged: tuple[CheckpointError, ...]
+
+
+def find_newest(folder: str) -> Found:
+    """The newest checkpoint in `folder` that is whole, every byte of it. Raises OSError where it cannot be read."""
+    damaged: list[CheckpointError] = []
+    for path in versions(folder):
+        wrong = damage(path)
+        if wrong is None:
+            return Found(open_checkpoint(path), tuple(damaged))
+        damaged.append(wrong)
+    return Found(None, tuple(damaged))
 
 
 def newest(folder: str) -> Checkpoint | None:
-    """The newest whole checkpoint in `folder`; None where there is none."""
-    for name in sorted(Folder(folder).folders(), reverse=True):
-        place = Folder(folder).inner(name)
-        if name.isdigit() and place.has(MANIFEST):
-            return open_checkpoint(place.path)
+    """The newest whole checkpoint in `folder`; None where there is none. Raises CheckpointError where all are damaged.
+
+    They are not taken for none: what begins anew would replace them, and the disk may only be unwell.
+    """
+    found, damaged = find_newest(folder)
+    if found is None and damaged:
+        raise CheckpointError(
+            f"no checkpoint in {folder} is whole",
+            f"{damaged[0].what}: {damaged[0].why}",
+            "look at the disk that they are on; to start anew, use another --run-key, or --resume never",
+        )
+    return found
+
+
+def damaged_after(saved: Checkpoint) -> tuple[CheckpointError, ...]:
+    """What is wrong with each damaged version that is newer than `saved`, in the folder that it is in."""
+    newer = (path for path in versions(Folder(saved.path).outer.path) if path > Folder(saved.path).path)
+    found = (damage(path) for path in newer)
+    return tuple(one for one in found if one is not None)
+
+
+def damage(path: str) -> CheckpointError | None:
+    """What is wrong with the checkpoint at `path`, every byte of which is read; None where it is whole."""
+    try:
+        open_checkpoint(path).require_whole()
+    except CheckpointError as error:
+        return error
     return None
+
+
+def versions(folder: str) -> list[str]:
+    """The paths of the finished versions in `folder`, the newest first; what is in them has not been looked at."""
+    places = [Folder(folder).inner(name) for name in Folder(folder).folders() if name.isdigit()]
+    return sorted((place.path for place in places if place.has(MANIFEST)), reverse=True)
 
 
 def prune(folder: str, keep: Iterable[int]) -> None:
@@ -217,3 +261,25 @@ def _version_folder(folder: str, version: int) -> Folder:
 
 def _name(version: int) -> str:
     return f"{version:010d}"
+
+
+__all__ = [
+    "AVERAGE",
+    "MANIFEST",
+    "Checkpoint",
+    "Found",
+    "Manifest",
+    "Part",
+    "Piece",
+    "damage",
+    "damaged_after",
+    "digest_of",
+    "find_newest",
+    "newest",
+    "open_checkpoint",
+    "prune",
+    "seal",
+    "version_path",
+    "versions",
+    "write_piece",
+]

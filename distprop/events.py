@@ -111,11 +111,11 @@ class Diagnosed(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something goes wrong in a layer; said once for each layer and kind."""
+    """Something goes wrong in a layer, or in what the job stands on; said once for each layer and kind."""
 
     version: int
-    kind: str  # "vanishing", "exploding", "dead", "saturated"
-    layer: str
+    kind: str  # "vanishing", "exploding", "dead", "saturated"; "checkpoint"
+    layer: str  # "" where it is not about a layer
     what: str
     fix: str
 

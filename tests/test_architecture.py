@@ -32,7 +32,8 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "numerics": "errors philox suggest nn optim numpy threadpoolctl",
     # what training reads and leaves behind
     "config": "errors importing suggest pydantic pydantic_core ruamel",
-    "checkpoint": "digest errors files numpy safetensors",
+    "manifest": "",
+    "checkpoint": "digest errors files manifest numpy safetensors",
     "model": "version data digest errors nn numpy safetensors",
     # carries the messages and performs the effects
     "runtime": "checkpoint data errors events importing loops nn numerics optim protocol cryptography numpy ray",

@@ -48,6 +48,7 @@ class Conductor:
     def run(self, start: StartingPoint) -> "Outcome":
         """Train from `start` to the end, test the kept version, hand over its model."""
         self.emit(self._run_started(start))
+        self._warn(start)
         desk, version, interrupted = self._train(start)
         if interrupted:
             return Outcome.of(desk, "interrupted", version, desk.metrics, None)
@@ -74,7 +75,13 @@ class Conductor:
                 self.emit(events.ServerLost(time.time(), lost.what))
                 self.cluster.restart()
                 start = self.last_checkpoint()
+                self._warn(start)
         raise AssertionError("the last life raises or returns")
+
+    def _warn(self, start: StartingPoint) -> None:
+        """Say what is odd about where the training goes on."""
+        for what, fix in start.warnings:
+            self.emit(events.Warned(time.time(), start.version, "checkpoint", "", what, fix))
 
     def _session(self, desk: Desk, first: Round, source: str | None, factor: float) -> Finish:
         servers = self.cluster.servers

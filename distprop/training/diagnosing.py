@@ -128,9 +128,11 @@ def of_kind(figures: Mapping[str, float], kind: str) -> dict[str, float]:
 
 
 def attended(doctor: Doctor, heard: Listener) -> Listener:
-    """A listener that has the doctor look at figures of layers before `heard` gets them."""
+    """A listener that has the doctor look at figures of layers before `heard` gets them, and remember all warnings."""
 
     def listen(event: Event) -> None:
+        if isinstance(event, Warned):
+            doctor.warned.append(event)
         told: Iterable[Event] = doctor.examine(event) if isinstance(event, Diagnosed) else (event,)
         for one in told:
             heard(one)

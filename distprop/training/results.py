@@ -32,7 +32,7 @@ class Ended:
 def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept, ended: Ended) -> Result:
     """The result as callers and `--json` get it."""
     outcome = ended.outcome
-    newest = checkpoint.newest(ended.folder)
+    written = checkpoint.versions(ended.folder)
     return Result(
         run_id=kept.run_id,
         status=outcome.status,
@@ -47,7 +47,7 @@ def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept,
         rows_per_second=outcome.rows / outcome.seconds if outcome.seconds else 0.0,
         tracking_uri=kept.tracking_uri,
         address_source=placement.source,
-        checkpoint=newest.path if newest else None,
+        checkpoint=written[0] if written else None,
         spooled=kept.spooled,
         spool=kept.spool,
         time_shares=outcome.timeline.shares(),

@@ -103,7 +103,7 @@ def _known_without(request: Request, task: Task) -> dict[str, Any]:
     """The same where there is no starts.json: checkpoints that were copied without it are gone on with, too."""
     if start_folders(task.folder):
         return {"recipe": task.fingerprint.recipe}
-    if checkpoint.newest(task.folder) is not None:
+    if checkpoint.versions(task.folder):
         raise _otherwise(task.folder, "has checkpoints of a job that starts once")
     if request.resume == "must":
         raise nothing_to_resume(request, task.folder)

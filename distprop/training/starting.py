@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from distprop.checkpoint import Checkpoint
+from distprop.checkpoint import Checkpoint, damaged_after
 from distprop.errors import CheckpointError
 from distprop.numerics.fingerprint import Fingerprint
 from distprop.runtime.desk import Cursor
@@ -23,6 +23,7 @@ class StartingPoint:
     metrics: Mapping[str, float] = field(default_factory=dict)
     run_id: str | None = None
     finished: bool = False
+    warnings: tuple[tuple[str, str], ...] = ()  # what a person should know of it, and what to do
 
 
 def starting_point(
@@ -55,7 +56,20 @@ def starting_point(
         metrics=manifest.metrics,
         run_id=manifest.run_id,
         finished=manifest.finished,
+        warnings=_warnings(saved),
     )
+
+
+def _warnings(saved: Checkpoint) -> tuple[tuple[str, str], ...]:
+    """What is wrong with newer checkpoints, and what cannot be known of this one."""
+    found = [
+        (f"{error.what} ({error.why}); going on from {saved.path}", "look at the disk that it was written to")
+        for error in damaged_after(saved)
+    ]
+    if not saved.checked:
+        what = f"the manifest of {saved.path} has no checksum, since an earlier distprop wrote it: it is taken as it is"
+        found.append((what, "the next checkpoint has one; start anew where the numbers must be beyond doubt"))
+    return tuple(found)
 
 
 def _compare(saved: Checkpoint, fingerprint: Fingerprint, strict: bool) -> None:

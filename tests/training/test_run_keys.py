@@ -1,11 +1,13 @@
 """What a retried job calls: it goes on where the last try stopped, and does nothing where that had finished."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from distprop import events
+from distprop.checkpoint import versions
 from distprop.errors import CheckpointError, UserError
 from distprop.training import job_of, resume
 from tests.runtime.small import run, small_job, stop_at
@@ -29,6 +31,43 @@ def test_auto_starts_goes_on_and_hands_back_what_is_finished(job: dict[str, Any]
     assert second.result.digest == whole.digest
     third = keyed(job)
     assert third.told == [] and third.result == second.result
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_told_of(job: dict[str, Any], here: Path) -> None:
+    whole = run(job).result
+    first = keyed(job, listeners=[stop_at(6)])
+    newest, before = versions(str(here / "kept" / "nightly"))[:2]
+    part = Path(newest, "part-0.safetensors")
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 1
+    part.write_bytes(content)
+    second = keyed(job)
+    assert second.of(events.RunStarted)[0].version == int(Path(before).name) < first.result.steps
+    told = second.of(events.Warned)
+    assert [one.kind for one in told] == ["checkpoint"] and newest in told[0].what
+    assert second.result.warnings == (told[0].what,)
+    assert second.result.digest == whole.digest
+
+
+def test_a_resumed_run_tells_of_damage_too(job: dict[str, Any], here: Path) -> None:
+    keyed(job, listeners=[stop_at(6)])
+    folder = here / "kept" / "nightly"
+    Path(versions(str(folder))[0], "manifest.json").write_text("{")
+    told: list[events.Event] = []
+    assert resume(folder, inline=True, listeners=[told.append]).status == "finished"
+    assert any(isinstance(one, events.Warned) and one.kind == "checkpoint" for one in told)
+
+
+def test_a_checkpoint_of_before_manifests_had_checksums_is_taken_and_told_of(job: dict[str, Any], here: Path) -> None:
+    whole = run(job).result
+    keyed(job, listeners=[stop_at(3)])
+    for path in versions(str(here / "kept" / "nightly")):
+        found = json.loads(Path(path, "manifest.json").read_text())
+        old = {key: value for key, value in found.items() if key not in ("sha256", "model")}
+        Path(path, "manifest.json").write_text(json.dumps({**old, "format": 2}))
+    second = keyed(job)
+    assert second.result.digest == whole.digest
+    assert ["no checksum" in one.what for one in second.of(events.Warned)] == [True]
 
 
 def test_must_needs_something_to_go_on_from(job: dict[str, Any]) -> None:
@@ -60,10 +99,11 @@ def test_a_checkpoint_of_other_data_is_refused(job: dict[str, Any], here: Path) 
         keyed({**job, "data": {**job["data"], "train": other}})
 
 
-def test_a_damaged_checkpoint_is_named(job: dict[str, Any]) -> None:
+def test_where_all_checkpoints_are_damaged_one_is_named(job: dict[str, Any]) -> None:
     saved = keyed(job, listeners=[stop_at(3)]).result.checkpoint
-    part = Path(saved, "part-0.safetensors")
-    part.write_bytes(part.read_bytes()[:-1])
+    for path in versions(str(Path(saved).parent)):
+        part = Path(path, "part-0.safetensors")
+        part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="damaged"):
         keyed(job)
 
