@@ -19,8 +19,10 @@ from distprop.errors import ConfigError
 @debug_option
 def init(data: str, target: str, out: Path | None, force: bool) -> None:
     """Look at DATA (Parquet files, a folder, sample://NAME) and write a commented config that runs as it is."""
+    from distprop.cli.output_file import check_output
     from distprop.config import expand, load_job
     from distprop.data.inspecting import suggest
+    from distprop.data.source import open_source
 
     expanded = expand(data)
     found = suggest(expanded, target)
@@ -28,6 +30,7 @@ def init(data: str, target: str, out: Path | None, force: bool) -> None:
     job = _as_written(_completed(found), expanded, data)
     load_job(job)  # what is written must load
     path = out or Path(f"{job['name']}.yaml")
+    check_output(path, open_source(expanded).files)
     _write(path, job, comments, force)
     click.echo(f"wrote {path}", err=True)
     click.echo(f"next: distprop train {path}")

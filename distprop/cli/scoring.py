@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from distprop.cli.output_file import check_output
 from distprop.config import expand
 from distprop.data.cachedir import write_whole
 from distprop.data.columns import Column
@@ -97,14 +98,25 @@ def _refuse(wrong: Any, rows: Rows, source: Source, what: str) -> None:
         )
 
 
-def predict_to(model: Model, where: str, out: Path, keep: Sequence[str] = (), proba: bool = False) -> int:
+def predict_to(
+    model: Model,
+    where: str,
+    out: Path,
+    keep: Sequence[str] = (),
+    proba: bool = False,
+    model_folder: str | None = None,
+) -> int:
     """Write a Parquet file with the column `prediction` in the data's order; return its rows.
 
     Of a model of several quantiles it is a column for each: `prediction_10`, `prediction_50`, `prediction_90`, by
     their per cent. keep: columns of the data to copy. proba: also a column for the probability of each class. The
-    file appears whole or not at all. Raises DataError.
+    file appears whole or not at all, and never over one that is read: neither the data nor `model_folder`. Raises
+    DataError, and ConfigError for `out`.
     """
     source = open_source(expand(where))
+    check_output(out, source.files, [expand(where)])
+    if model_folder and out.exists():
+        check_output(out, (), [model_folder])
     columns = _fitting(source, model.fitted_features.columns)
     _known(source, keep)
     names = list(dict.fromkeys([*(column.name for column in columns), *keep]))

@@ -52,5 +52,5 @@ def predict(model: str, data: str, out: Path, keep: tuple[str, ...], proba: bool
     from distprop.cli.scoring import predict_to
     from distprop.model import load_model
 
-    rows = predict_to(load_model(model, uri), data, out, keep, proba)
+    rows = predict_to(load_model(model, uri), data, out, keep, proba, model)
     click.echo(f"{rows:,} predictions in {out}")

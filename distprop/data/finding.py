@@ -1,5 +1,6 @@
 """From what a user writes (file, folder, glob, URI) to a sorted list of Parquet files."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,6 +30,16 @@ def find_files(names: Sequence[str]) -> tuple[Any, tuple[str, ...], tuple[tuple[
         found.update({info.path: (info.size, info.mtime_ns or 0) for info in _infos(this, path, name)})
     paths = tuple(sorted(found))
     return filesystem, paths, tuple(found[path] for path in paths)
+
+
+def covers(name: str, path: Path) -> bool:
+    """Whether `name`, a local folder or glob, would read a file at `path`, were there one."""
+    if "://" in name and not name.startswith("file://"):
+        return False
+    real, wanted = os.path.realpath(path), _filesystem(name)[1]
+    if os.path.isdir(wanted):
+        return any(Path(one).is_relative_to(os.path.realpath(wanted)) for one in (real, os.path.realpath(path.parent)))
+    return bool(re.fullmatch(_glob_to_regex(wanted), str(path.absolute())))
 
 
 def _filesystem(name: str) -> tuple[Any, str]:

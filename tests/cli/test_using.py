@@ -1,6 +1,7 @@
 """`evaluate` and `predict`: a saved model over Parquet files."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -167,3 +168,74 @@ def test_probabilities_of_a_regression_are_refused_and_nothing_is_left(run, data
     save("value")
     assert run("predict", "model", data, "--out", "out.parquet", "--proba").exit_code == 2
     assert not list(tmp_path.glob("*out*"))
+
+
+def linked(folder, kind):
+    """The input under another name."""
+    other = folder / "other.parquet"
+    os.symlink(folder / "data.parquet", other) if kind == "symlink" else os.link(folder / "data.parquet", other)
+    return "other.parquet"
+
+
+OVER_THE_INPUT = {
+    "itself": lambda _: ("data.parquet", "data.parquet"),
+    "another spelling": lambda folder: ("data.parquet", f"../{folder.name}/./data.parquet"),
+    "a symbolic link": lambda folder: ("data.parquet", linked(folder, "symlink")),
+    "a hard link": lambda folder: ("data.parquet", linked(folder, "hard")),
+    "a link is the input": lambda folder: (linked(folder, "symlink"), "data.parquet"),
+    "a file of the input folder": lambda _: (".", "data.parquet"),
+    "a new file of the input folder": lambda _: (".", "new.parquet"),
+    "a new file that the glob matches": lambda _: ("*.parquet", "new.parquet"),
+    "a linked folder": lambda folder: (str(folder / "data.parquet"), _linked_folder(folder)),
+    "a file address": lambda folder: (f"file://{folder}/data.parquet", "data.parquet"),
+}
+
+
+def _linked_folder(folder):
+    os.symlink(folder, folder / "beside")
+    return "beside/data.parquet"
+
+
+@pytest.mark.parametrize("names", OVER_THE_INPUT.values(), ids=OVER_THE_INPUT)
+def test_predict_never_writes_over_what_it_reads(run, save, tmp_path, names):
+    save("kind")
+    where, out = names(tmp_path)
+    before = (tmp_path / "data.parquet").read_bytes()
+    done = run("predict", "model", where, "--out", out)
+    assert done.exit_code == 2, done.output
+    assert "is read" in done.stderr or "is also the input" in done.stderr
+    assert (tmp_path / "data.parquet").read_bytes() == before
+    assert not (tmp_path / "new.parquet").exists()
+
+
+@pytest.mark.parametrize("where", ["data.parquet", ".", "data*.parquet"])
+def test_predict_writes_beside_its_input(run, save, where):
+    save("kind")
+    out = "elsewhere/out.parquet" if where == "data.parquet" else "../out-of-predict.parquet"
+    assert run("predict", "model", where, "--out", out).exit_code == 0
+    assert pq.read_metadata(out).num_rows == ROWS
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (".", "is a folder"),
+        ("model/weights.safetensors", "which is read"),
+        ("data.parquet/out.parquet", "is no folder"),
+        ("pipe", "no plain file"),
+    ],
+)
+def test_predict_refuses_what_is_no_new_file(run, data, save, out, said):
+    model = save("kind")
+    os.mkfifo("pipe")
+    done = run("predict", "model", data, "--out", out)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert load_model("model").digest == model.digest
+
+
+def test_init_never_writes_over_the_data_that_it_looks_at(run, data):
+    before = pq.read_table(data)
+    done = run("init", data, "--target", "kind", "--out", data, "--force")
+    assert done.exit_code == 2, done.output
+    assert pq.read_table(data).equals(before)
