@@ -6,7 +6,8 @@ DistpropError
 │   ├── DataError        the Parquet data
 │   ├── ShapeError       a model whose shapes do not fit
 │   ├── AddressError     a cluster or tracking server that is not there
-│   └── CheckpointError  something that cannot be resumed from
+│   ├── CheckpointError  something that cannot be resumed from
+│   └── TrustError       a file that wants to run code of a module that is not trusted
 ├── TrainingError        training failed: exit code 1
 │   ├── LostError        a process that we cannot do without is gone
 │   ├── FingerprintError a process whose arithmetic differs
@@ -54,6 +55,10 @@ class AddressError(UserError):
 
 class CheckpointError(UserError):
     """A path that is no whole checkpoint, or a checkpoint of another recipe."""
+
+
+class TrustError(UserError):
+    """A model's or checkpoint's file that names a function of a module that the one who loads it does not trust."""
 
 
 class TrainingError(DistpropError):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from distprop import __version__
 from distprop.data.columns import Column
-from distprop.model.trained import Model, load_folder
+from distprop.model.stored import load_folder, load_outline
+from distprop.model.trained import Model
 from distprop.tracking.address import settle_environment
 
 PINNED = ("numpy", "pyarrow", "safetensors", "pandas")
@@ -62,9 +63,9 @@ def save_model(
     import mlflow.pyfunc
     from mlflow.models import Model as MlflowModel
 
-    model = load_folder(model_folder)
+    model, digest = load_outline(model_folder)
     described = MlflowModel(run_id=run_id, model_id=model_id, model_uuid=model_id)
-    described.metadata = {"distprop_version": __version__, "digest": model.digest}
+    described.metadata = {"distprop_version": __version__, "digest": digest}
     mlflow.pyfunc.save_model(
         str(path),
         loader_module="distprop.flavor",

@@ -1,6 +1,7 @@
 """A user's own functions, named as `package.module:function`."""
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from typing import Any
 
 from distprop.errors import ConfigError
 
+FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""What names a function: no other text is looked up."""
+
 
 def find_function(key: str, name: str, signature: str) -> Callable[..., Any]:
     """The function that `name` stands for, as `package.module:function`; its module may be in the current folder.
@@ -16,6 +20,12 @@ def find_function(key: str, name: str, signature: str) -> Callable[..., Any]:
     key: what names it in the config. signature: what such a function looks like, for whoever has to write it.
     Raises ConfigError.
     """
+    if not FUNCTION.fullmatch(name):
+        raise ConfigError(
+            f"`{key}: {name}` names no function",
+            "a module's name, a colon and a function's name are meant",
+            "write it as package.module:function",
+        )
     module_name, _, attribute = name.partition(":")
     try:
         with importable(Path.cwd()):

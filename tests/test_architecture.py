@@ -21,6 +21,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "report": "events",
     "files": "pyarrow",
     "importing": "errors",
+    "trust": "errors importing",
     # arrays, vectors, Parquet: they never meet
     "nn": "errors importing loops philox suggest numpy",
     "loops": "numpy",
@@ -34,7 +35,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "config": "errors importing suggest pydantic pydantic_core ruamel",
     "manifest": "",
     "checkpoint": "digest errors files manifest numpy safetensors",
-    "model": "version data digest errors nn numpy safetensors",
+    "model": "version data digest errors nn trust numpy safetensors",
     # carries the messages and performs the effects
     "runtime": "checkpoint data errors events importing loops nn numerics optim protocol cryptography numpy ray",
     # listens: it never meets what runs
@@ -42,7 +43,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "flavor": "version data model tracking numpy pandas mlflow",
     # puts the rooms together
     "training": "checkpoint config data errors events files loops model nn numerics philox protocol report "
-    "runtime suggest tracking numpy",
+    "runtime suggest tracking trust numpy",
     # what a person sees
     "console": "events report rich",
     "cli": "version config console data errors model nn numerics report suggest tracking training "

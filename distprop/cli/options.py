@@ -38,6 +38,13 @@ uri_option = click.option(
     "--uri", help="The MLflow server or store; default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
 )
 
+trust_option = click.option(
+    "--trust",
+    multiple=True,
+    metavar="MODULE",
+    help="A module of your own whose functions (layers) it may run; may be given often. No other code is run.",
+)
+
 
 def print_json(value: Any) -> None:
     """Print `value` on stdout as one line of JSON; NaN must have become null before."""

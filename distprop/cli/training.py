@@ -14,6 +14,7 @@ from distprop.cli.options import (
     placement_options,
     print_json,
     set_option,
+    trust_option,
 )
 
 
@@ -70,9 +71,10 @@ def train(
 @click.argument("run")
 @placement_options
 @inline_option
+@trust_option
 @json_option
 @debug_option
-def resume(run: str, inline: bool, as_json: bool, **placement: Any) -> None:
+def resume(run: str, inline: bool, trust: tuple[str, ...], as_json: bool, **placement: Any) -> None:
     """Go on with a training from its newest checkpoint: RUN is a run id or the path of a checkpoint.
 
     Any number of workers and servers may go on: the numbers are those of a training that was never interrupted.
@@ -84,7 +86,7 @@ def resume(run: str, inline: bool, as_json: bool, **placement: Any) -> None:
     from distprop.console import Console
 
     with Console() as console:
-        result = training.resume(run, inline=inline, listeners=[console], **placement)
+        result = training.resume(run, inline=inline, listeners=[console], trust=trust, **placement)
     _finish(result, as_json)
 
 

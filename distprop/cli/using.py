@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from distprop.cli import kernel
-from distprop.cli.options import debug_option, json_option, print_json, uri_option
+from distprop.cli.options import debug_option, json_option, print_json, trust_option, uri_option
 
 model_argument = click.argument("model")
 data_argument = click.argument("data")
@@ -15,9 +15,10 @@ data_argument = click.argument("data")
 @model_argument
 @data_argument
 @uri_option
+@trust_option
 @json_option
 @debug_option
-def evaluate(model: str, data: str, uri: str | None, as_json: bool) -> None:
+def evaluate(model: str, data: str, uri: str | None, trust: tuple[str, ...], as_json: bool) -> None:
     """Measure a MODEL on DATA that has the target, too.
 
     MODEL is a folder, models:/m-..., models:/name@alias or runs:/RUN_ID/model; DATA are Parquet files.
@@ -27,7 +28,7 @@ def evaluate(model: str, data: str, uri: str | None, as_json: bool) -> None:
     from distprop.model import load_model
     from distprop.report import finite
 
-    metrics = measure(load_model(model, uri), data)
+    metrics = measure(load_model(model, uri, trust=trust), data)
     if as_json:
         print_json({name: finite(value) for name, value in metrics.items()})
         return
@@ -42,8 +43,11 @@ def evaluate(model: str, data: str, uri: str | None, as_json: bool) -> None:
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Copy a column of DATA; may be given often.")
 @click.option("--proba", is_flag=True, help="Also write the probability of each class.")
 @uri_option
+@trust_option
 @debug_option
-def predict(model: str, data: str, out: Path, keep: tuple[str, ...], proba: bool, uri: str | None) -> None:
+def predict(
+    model: str, data: str, out: Path, keep: tuple[str, ...], proba: bool, uri: str | None, trust: tuple[str, ...]
+) -> None:
     """Predict DATA with a MODEL into a Parquet file, rows in the order of DATA.
 
     MODEL is a folder, models:/m-..., models:/name@alias or runs:/RUN_ID/model; DATA are Parquet files.
@@ -52,5 +56,5 @@ def predict(model: str, data: str, out: Path, keep: tuple[str, ...], proba: bool
     from distprop.cli.scoring import predict_to
     from distprop.model import load_model
 
-    rows = predict_to(load_model(model, uri), data, out, keep, proba, model)
+    rows = predict_to(load_model(model, uri, trust=trust), data, out, keep, proba, model)
     click.echo(f"{rows:,} predictions in {out}")

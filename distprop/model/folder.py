@@ -1,4 +1,4 @@
-"""A model as a folder: weights.safetensors (named views) and model.json (all else). No pickle: loading runs no code."""
+"""A model as a folder: weights.safetensors (named views) and model.json (all else). No pickle."""
 
 import json
 import os
@@ -40,8 +40,7 @@ def read(folder: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[
 
     Raises CheckpointError where this is no model, a file is missing or torn, or the format is a newer one.
     """
-    inner = _locate(Path(folder))
-    description = _read_description(inner / DESCRIPTION)
+    inner, description = _locate(Path(folder)), describe(folder)
     try:
         return load_file(inner / WEIGHTS), description
     except (OSError, SafetensorError) as error:
@@ -50,6 +49,11 @@ def read(folder: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[
             str(error),
             "copy the folder again, or save the model again",
         ) from error
+
+
+def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The description alone. Raises CheckpointError as `read` does."""
+    return _read_description(_locate(Path(folder)) / DESCRIPTION)
 
 
 def _locate(folder: Path) -> Path:
@@ -70,12 +74,13 @@ def _read_description(path: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         version = int(description["format"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise CheckpointError(
             f"{path} does not describe a model", str(error), "save the model again, or copy the folder again"
         ) from error
     if version > FORMAT:
-        by = description.get("versions", {}).get("distprop", "of a later version")
+        versions = description.get("versions")
+        by = versions.get("distprop") if isinstance(versions, dict) else "of a later version"
         raise CheckpointError(
             f"{path} has format {version}, this distprop knows formats up to {FORMAT}",
             f"it was saved by distprop {by}",

@@ -3,22 +3,26 @@
 import importlib
 import os
 import tempfile
+from collections.abc import Sequence
 
-from distprop.model.trained import Model, load_folder
+from distprop.model.stored import load_folder
+from distprop.model.trained import Model
 
 # Late, by name: what knows MLflow knows models too, and only who gives such an address needs MLflow.
 FETCHERS = {"runs": "distprop.tracking.fetching", "models": "distprop.tracking.fetching"}
 
 
-def load_model(where: str | os.PathLike[str], tracking_uri: str | None = None) -> Model:
+def load_model(where: str | os.PathLike[str], tracking_uri: str | None = None, *, trust: Sequence[str] = ()) -> Model:
     """The model in a folder, or at `runs:/ID/model`, `models:/m-...`, `models:/name@alias` or `models:/name/3`.
 
     tracking_uri: where MLflow is; None follows the environment, as training does. A folder needs no MLflow.
-    Raises CheckpointError where there is no whole model, AddressError where MLflow does not answer.
+    trust: modules whose functions the model may run, such as those of your own layers; loading runs no other code.
+    Raises CheckpointError where there is no whole model, TrustError where it names a function of another module,
+    AddressError where MLflow does not answer.
     """
     scheme, colon, _ = os.fspath(where).partition(":/")
     if colon and scheme in FETCHERS:
         with tempfile.TemporaryDirectory(prefix="distprop-model-") as place:
             fetch = importlib.import_module(FETCHERS[scheme]).fetch
-            return load_folder(fetch(os.fspath(where), place, tracking_uri))
-    return load_folder(where)
+            return load_folder(fetch(os.fspath(where), place, tracking_uri), trust)
+    return load_folder(where, trust)

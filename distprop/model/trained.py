@@ -15,7 +15,7 @@ from distprop import __version__
 from distprop.data.features import Features
 from distprop.data.targets import Targets
 from distprop.digest import block_digests, digest
-from distprop.errors import CheckpointError, DataError
+from distprop.errors import DataError
 from distprop.model import folder as model_folder
 from distprop.nn.losses import Loss, build_loss
 from distprop.nn.network import Network, build_network
@@ -28,7 +28,8 @@ class Model:
     """A trained network; frozen, and its weights are read-only.
 
     layers: as in the job's `model:`, or built.  flat (P,) float32.  features, targets: what `Features.to_json` and
-    `Targets.to_json` gave.  metadata: whatever should travel along, as JSON.
+    `Targets.to_json` gave.  metadata: whatever should travel along, as JSON.  output_shape: that of the network, where
+    it is known without building it.
     """
 
     layers: Sequence[Any]
@@ -38,6 +39,7 @@ class Model:
     targets: Mapping[str, Any]
     loss: str | Mapping[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    output_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         weights = np.array(self.flat, dtype=np.float32)
@@ -70,7 +72,7 @@ class Model:
     @property
     def predicted_shape(self) -> tuple[int, ...]:
         """The shape of what `predict` gives of one row of a regression: () for one value."""
-        width = self._loss.predicted_width(self.network.output_shape[-1])
+        width = self.fitted_loss.predicted_width((self.output_shape or self.network.output_shape)[-1])
         return () if width == 1 else (width,)
 
     @cached_property
@@ -82,13 +84,13 @@ class Model:
     def classes_(self) -> NDArray[Any]:
         """The labels (K,), in the order of `predict_proba`'s columns, of the users' own type."""
         if self._task == "regression":  # AttributeError, so that hasattr tells classifiers from regressors
-            raise AttributeError(f"a model trained with {self._loss.name} predicts values and has no classes_")
+            raise AttributeError(f"a model trained with {self.fitted_loss.name} predicts values and has no classes_")
         return np.asarray(Targets.from_json(self.targets).classes)
 
     @property
     def quantiles(self) -> tuple[float, ...]:
         """What the columns of `predict` are quantiles of the target at; empty, where they are something else."""
-        return self._loss.quantiles
+        return self.fitted_loss.quantiles
 
     def predict(self, x: Any) -> NDArray[Any]:
         """Labels (N,), or values (N,) or (N, outputs) in a regression.
@@ -98,7 +100,7 @@ class Model:
         """
         outputs = self.predict_raw(x)
         if self._task == "regression":
-            values = self._loss.predicted(outputs)
+            values = self.fitted_loss.predicted(outputs)
             return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         binary = self._task == "binary"
         places = (outputs.reshape(len(outputs)) > 0).astype(np.intp) if binary else outputs.argmax(axis=1)
@@ -107,8 +109,8 @@ class Model:
     def predict_proba(self, x: Any) -> NDArray[Any]:
         """The probability of each class, (N, K) float32. Raises DataError for a regression."""
         if self._task == "regression":
-            _no_probabilities(self._loss.name)
-        shares: NDArray[Any] = self._loss.activation(self.predict_raw(x))
+            _no_probabilities(self.fitted_loss.name)
+        shares: NDArray[Any] = self.fitted_loss.activation(self.predict_raw(x))
         if self._task == "binary":
             second = shares.reshape(len(shares))
             return np.stack([1 - second, second], axis=1)
@@ -135,12 +137,13 @@ class Model:
         return save(self, folder)
 
     @property
-    def _loss(self) -> Loss:
+    def fitted_loss(self) -> Loss:
+        """The loss that it was trained with."""
         return build_loss(self.loss)
 
     @property
     def _task(self) -> str:
-        return self._loss.task
+        return self.fitted_loss.task
 
 
 def save(model: Model, folder: str | os.PathLike[str]) -> Path:
@@ -150,6 +153,7 @@ def save(model: Model, folder: str | os.PathLike[str]) -> Path:
         "digest": model.digest,
         "input_shape": list(model.input_shape),
         "layers": model.network.specs,
+        "output_shape": list(model.network.output_shape),
         "shapes": {slot.name: list(slot.shape) for slot in model.network.arena.slots},
         "loss": model.loss,
         "features": dict(model.features),
@@ -157,49 +161,6 @@ def save(model: Model, folder: str | os.PathLike[str]) -> Path:
         "metadata": dict(model.metadata),
     }
     return model_folder.write(folder, model.network.arena.views(model.flat), description)
-
-
-def load_folder(folder: str | os.PathLike[str]) -> Model:
-    """The model in a folder that `save` wrote, or in an MLflow model folder around one.
-
-    Raises CheckpointError where the folder holds no whole model or its weights are not those that were saved.
-    """
-    views, description = model_folder.read(folder)
-    try:
-        parts = {key: description[key] for key in ("layers", "input_shape", "features", "targets", "loss")}
-        network = build_network(parts["layers"], tuple(parts["input_shape"]))
-    except KeyError as error:
-        raise CheckpointError(
-            f"{folder} does not describe a whole model", f"{error} is missing", "save the model again"
-        ) from error
-    flat = np.empty(network.arena.size, np.float32)
-    _fill(network.arena.views(flat), views, folder)
-    model = Model(flat=flat, metadata=description.get("metadata", {}), **parts)
-    _verify(model.digest, description.get("digest"), folder)
-    return model
-
-
-def _fill(into: Mapping[str, NDArray[Any]], views: Mapping[str, NDArray[Any]], folder: object) -> None:
-    wanted = {name: view.shape for name, view in into.items()}
-    found = {name: view.shape for name, view in views.items()}
-    if wanted != found:
-        odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise CheckpointError(
-            f"the weights in {folder} are not those of its layers",
-            f"{odd[0]} should have shape {wanted.get(odd[0])} and has {found.get(odd[0])}",
-            "keep weights.safetensors and model.json of one model together",
-        )
-    for name, view in into.items():
-        view[...] = views[name]
-
-
-def _verify(actual: str, promised: object, folder: object) -> None:
-    if actual != promised:
-        raise CheckpointError(
-            f"the weights in {folder} are not the ones that were saved",
-            f"their digest is {actual}, model.json says {promised}",
-            "the folder was damaged or changed: copy it again, or save the model again",
-        )
 
 
 def _no_probabilities(loss: str) -> NoReturn:

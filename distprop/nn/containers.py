@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from distprop.errors import ShapeError
+from distprop.errors import ConfigError, ShapeError
 from distprop.nn.arrays import Array, Params, Shape
 from distprop.nn.chains import Chains
 from distprop.nn.init import Draw
@@ -20,6 +20,9 @@ from distprop.nn.recompute import InTurn, recomputed
 from distprop.nn.rows import TableUse
 from distprop.nn.settings import require_flag, require_whole
 from distprop.nn.stage import Stage, is_rectified, place_all
+
+MOST_LAYERS = 10_000
+"""In one repeat, with those inside of others: more is a mistake, or meant to take all memory."""
 
 Shapes = tuple[Shape, dict[str, Shape]]
 
@@ -157,6 +160,12 @@ def repeat(times: int, layers: Sequence[Layer], recompute: bool = False) -> Laye
     recompute: each time for itself.
     """
     require_whole("repeat.times", times)
+    if times * sum(1 + layer.inside for layer in layers) > MOST_LAYERS:
+        raise ConfigError(
+            f"`repeat.times` is {times:,}",
+            f"that makes more than {MOST_LAYERS:,} layers",
+            "repeat fewer times, or fewer layers",
+        )
     settings = {"times": times, "layers": specs(layers), "recompute": recompute}
     return _in_a_row("repeat", settings, [*layers] * times, len(layers))
 

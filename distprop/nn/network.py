@@ -73,15 +73,19 @@ class Network:
     @cached_property
     def arena(self) -> Arena:
         """The layout of all parameters; views are named "{index}.{kind}.{parameter}"."""
-        shapes = [
-            (f"{stage.name}.{name}", shape)
-            for stage in self.stages
-            for name, shape in zip(stage.parameters, stage.parameter_shapes, strict=True)
-        ]
         follows = {
             f"{stage.name}.{name}": share for stage in self.stages for name, share in stage.layer.statistics.items()
         }
-        return lay_out(shapes, follows, self.tables)
+        return lay_out(list(self.parameter_shapes.items()), follows, self.tables)
+
+    @cached_property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """The shape of each parameter by its view's name; no memory is taken for them."""
+        return {
+            f"{stage.name}.{name}": shape
+            for stage in self.stages
+            for name, shape in zip(stage.parameters, stage.parameter_shapes, strict=True)
+        }
 
     @cached_property
     def tables(self) -> dict[str, TableUse]:

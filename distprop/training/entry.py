@@ -13,6 +13,7 @@ from distprop.numerics.kernel import environment, in_force
 from distprop.report import Result
 from distprop.training.request import Request, Resume
 from distprop.training.several import newest as newest_of_starts
+from distprop.trust import require_trusted
 
 
 def train(
@@ -53,13 +54,17 @@ def resume(
     address: str | None = None,
     inline: bool = False,
     listeners: Sequence[Listener] = (),
+    trust: Sequence[str] = (),
 ) -> Result:
     """Go on with a training from its newest checkpoint. run: an MLflow run's id, or a checkpoint's path.
 
-    Raises CheckpointError where there is nothing to go on from.
+    trust: modules whose functions the checkpoint's job may run, such as those of your own layers.
+    Raises CheckpointError where there is nothing to go on from, TrustError where it names a function of another module.
     """
     saved = find_checkpoint(str(run))
-    request = Request(_job(saved), workers, servers, address, inline, checkpoint=saved.path)
+    job = _job(saved)
+    require_trusted(job.model, saved.path, trust)
+    request = Request(job, workers, servers, address, inline, checkpoint=saved.path)
     return _run(request, listeners)
 
 

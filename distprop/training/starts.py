@@ -18,6 +18,7 @@ from distprop.training.carrying import Ground, Task, Training, connected, find_s
 from distprop.training.recording import Recording, open_recording
 from distprop.training.several import ALL, best_of, compared_by, start_folders, task_of, what_is_known
 from distprop.training.starting import StartingPoint
+from distprop.trust import modules_of
 
 BEGUN, ENDED = "begun.json", "ended.json"
 
@@ -187,7 +188,7 @@ class _Starts:
             )
         self._open_parent()
         result = _result_in(task_of(self.task, best.start).folder)
-        model = load_model(result.model_uri or "")
+        model = load_model(result.model_uri or "", trust=modules_of(self.task.assembly.job.model))
         version, now, path = model.metadata["version"], time.time(), str(result.model_uri)
         self._tell_parent(events.ModelSaved(now, version, path, model.digest))
         tags = {"distprop.best_start": str(best.start), "distprop.compared_by": self.metric}

@@ -1,18 +1,24 @@
 """A layer of the user's own is trained like any other, wherever its module can be found."""
 
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from distprop.config import load_job
-from distprop.errors import ConfigError
+from distprop import manifest
+from distprop.cli import main
+from distprop.config import load_job, parse_job
+from distprop.errors import ConfigError, TrustError
+from distprop.training import resume
 from distprop.training.checking import check_here
 from distprop.training.request import Request
 from tests.blocks import ROOT, blocks
-from tests.runtime.small import run, small_job
+from tests.runtime.small import run, small_job, stop_at
 
 MODULE = "layers_of_a_test"
 MODEL: list[Any] = [{"dense": 9}, {f"{MODULE}:swish": {"beta": 2}}, {"residual": [f"{MODULE}:swish"]}, {"dense": 3}]
@@ -48,6 +54,37 @@ def test_its_settings_count_and_are_in_the_recipe(beside: Path, rows: str) -> No
 def test_the_check_tries_its_gradient(beside: Path, rows: str) -> None:
     found = {result.name: result for result in check_here(Request(job_in(beside, rows), inline=True))}
     assert found["gradients"].ok
+
+
+def test_a_checkpoint_runs_it_only_where_it_is_trusted(
+    beside: Path, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_in(beside, rows)
+    whole = run(job).result
+    saved = run(job, listeners=[stop_at(4)]).result.checkpoint
+    monkeypatch.chdir(beside)
+    sys.modules.pop(MODULE)
+    with pytest.raises(TrustError, match=f"wants to run {MODULE}:swish"):
+        resume(saved, inline=True)
+    assert MODULE not in sys.modules
+    assert resume(saved, inline=True, trust=[MODULE]).digest == whole.digest
+
+
+@pytest.mark.parametrize("model", ["os:abort", [{"dense": 3}, {"os:system": {"command": "touch ran"}}]], ids=str)
+def test_a_checkpoint_that_names_a_function_runs_nothing(model: Any, beside: Path, rows: str) -> None:
+    """Its manifest has a checksum, which whoever wrote it can make."""
+    saved = Path(str(run(job_in(beside, rows, MODEL[:1] + MODEL[-1:]), listeners=[stop_at(4)]).result.checkpoint))
+    found, _ = manifest.read((saved / manifest.FILE).read_bytes())
+    config = json.dumps({**parse_job(found.config).plain(), "model": model})
+    (saved / manifest.FILE).write_bytes(manifest.write(replace(found, config=config)))
+    ran = CliRunner().invoke(main, ["resume", str(saved), "--inline"])
+    assert ran.exit_code == 2 and "wants to run os:" in ran.output and "--trust os" in ran.output
+    assert not (Path.cwd() / "ran").exists()
+
+
+def test_several_starts_of_it_need_no_more_trust_than_one(beside: Path, rows: str) -> None:
+    several = load_job(job_in(beside, rows), {"train.starts": 2, "train.epochs": 1})
+    assert run(several).result.start in (0, 1)
 
 
 @pytest.mark.parametrize(
