@@ -1,6 +1,6 @@
 """The coordinator as a state machine: watches, issues plans, asks for verdicts and checkpoints. It sees no gradient."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,10 @@ MARGIN = 2
 
 @dataclass(frozen=True)
 class CoordinatorState:
-    """What the coordinator knows. `expected` workers are waited for before the first plan."""
+    """What the coordinator knows. The `expected` workers that are not lost are waited for before the first plan."""
 
     opening: say.Open
-    expected: int
+    expected: frozenset[int]
     heard: Round  # reports up to here are processed
     opened: frozenset[int] = frozenset()
     homes: Mapping[int, int] = field(default_factory=dict)  # worker -> server
@@ -49,6 +49,11 @@ class CoordinatorState:
         return self.opening.course
 
     @property
+    def awaited(self) -> frozenset[int]:
+        """Workers without which there is no first plan: those that are up and have not been heard of."""
+        return self.expected - self.homes.keys() - self.lost
+
+    @property
     def progress(self) -> tuple[int, ...]:
         """Numbers that change whenever the job gets on."""
         plan = self.plan.number if self.plan else -1
@@ -63,9 +68,13 @@ class CoordinatorState:
 Step = tuple[CoordinatorState, Actions]
 
 
-def begin(opening: say.Open, expected: int) -> Step:
-    """The coordinator of an attempt, and its first words."""
-    state = CoordinatorState(opening, expected, heard=_before(opening.course, opening.first))
+def begin(opening: say.Open, expected: Collection[int], lost: Collection[int] = ()) -> Step:
+    """The coordinator of an attempt, and its first words.
+
+    expected: workers that are up. lost: workers whose loss earlier attempts have heard of; it is not counted again.
+    """
+    heard = _before(opening.course, opening.first)
+    state = CoordinatorState(opening, frozenset(expected), heard, lost=frozenset(lost))
     return state, _to_servers(state, opening)
 
 
@@ -110,7 +119,7 @@ def _joined(state: CoordinatorState, message: say.Joined) -> Step:
 
 
 def _first_plan(state: CoordinatorState) -> Step:
-    ready = len(state.opened) == len(state.servers) and len(state.homes) >= state.expected
+    ready = len(state.opened) == len(state.servers) and state.homes and not state.awaited
     if not ready or state.plan is not None:
         return state, ()
     return _issue(state, deal(state.course.shards, state.homes), ())
@@ -129,8 +138,11 @@ def _gone(state: CoordinatorState, message: say.Gone) -> Step:
         return state, ()
     homes = {worker: home for worker, home in state.homes.items() if worker != message.worker}
     state = evolve(state, homes=homes, lost=state.lost | {message.worker})
-    actions: Actions = (do.Report(message), do.Replace(message.server))
-    if state.plan is None or not homes:
+    actions: Actions = (do.Report(message), do.Replace(message.worker, message.server))
+    if state.plan is None:
+        state, plan = _first_plan(state)
+        return state, (*actions, *plan)
+    if not homes:
         return state, actions
     return _issue(state, deal_orphans(state.plan.owners, homes), actions)
 

@@ -121,8 +121,9 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Start a worker on the host of `server`, in the place of one that is gone."""
+    """Start a worker on the host of `server`, in the place of `worker`, which is gone."""
 
+    worker: int
     server: int
 
 

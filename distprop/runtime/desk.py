@@ -44,7 +44,10 @@ class Papers:
 
 @dataclass
 class Desk:
-    """Keeps the books of one attempt. `clock` gives seconds since the epoch, `replace` starts a worker at a server."""
+    """Keeps the books of one attempt.
+
+    clock: gives seconds since the epoch. replace: starts a worker in the place of one, at a server.
+    """
 
     blueprint: Blueprint
     course: Course
@@ -52,7 +55,7 @@ class Desk:
     papers: Papers
     emit: Emit
     clock: Callable[[], float]
-    replace: Callable[[int], None]
+    replace: Callable[[int, int], None]
     history: list[Opinion] = field(default_factory=list)
     cursor: Cursor = field(default_factory=Cursor)
     factor: float = 1.0
@@ -88,8 +91,8 @@ class Desk:
                 self._tell(what)
             case effects.Seal(version, files):
                 return self._seal(version, files)
-            case effects.Replace(server):
-                self.replace(server)
+            case effects.Replace(worker, server):
+                self.replace(worker, server)
             case effects.Finish():
                 self.ended = effect
         return None

@@ -32,6 +32,7 @@ class InlineCluster:
         self.servers, self.workers = servers, len(homes)
         self._blueprint, self._scheduler = blueprint, Scheduler(fate)
         self._replicas: list[Replica] = []
+        self._lost: set[int] = set()
         self._interrupted = False
         self._recorders: dict[Address, Recorder] = defaultdict(lambda: Recorder(profile))
         layout = WeightLayout(blueprint.parameters)
@@ -58,8 +59,9 @@ class InlineCluster:
         self._scheduler.deliver(Send(Address("server", home), messages.Joined(me, home)))
         return me
 
-    def replace(self, server: int) -> None:
+    def replace(self, worker: int, server: int) -> None:
         """A new worker in the place of one that is gone."""
+        self._lost.add(worker)
         self.join(server)
 
     def restart(self) -> None:
@@ -82,7 +84,8 @@ class InlineCluster:
     def run(self, session: Session) -> Finish:
         """Conduct a session to its end."""
         self._interrupted = False
-        state, actions = coordinator.begin(session.opening, self.workers)
+        alive = {address.number for address in self._scheduler.roles if address.role == "worker"}
+        state, actions = coordinator.begin(session.opening, alive, self._lost)
         conductor = Role(state, coordinator.step, session.desk)
         self._scheduler.roles[COORDINATOR] = conductor
         self._scheduler.post(actions)

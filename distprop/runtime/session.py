@@ -30,8 +30,8 @@ class Cluster(Protocol):
     def run(self, session: Session) -> Finish:
         """Conduct a session to its end. Raises what a role failed with."""
 
-    def replace(self, server: int) -> None:
-        """Start a worker on the host of `server`, in the place of one that is gone."""
+    def replace(self, worker: int, server: int) -> None:
+        """Start a worker on the host of `server`, in the place of `worker`, which is gone. Raises LostError."""
 
     def kill_worker(self, index: int) -> None:
         """Rehearse the loss of the `index`-th worker."""
@@ -40,7 +40,7 @@ class Cluster(Protocol):
         """Rehearse the loss of the `index`-th server."""
 
     def restart(self) -> None:
-        """All processes anew, after one was lost that the job cannot do without."""
+        """All processes anew, after one was lost that the job cannot do without. Raises LostError."""
 
     def interrupt(self) -> None:
         """Ask the session to save and end. Safe to call from a signal handler."""

@@ -21,14 +21,13 @@ from distprop.runtime.session import Cluster, Session
 from distprop.runtime.timeline import Timeline
 from distprop.training.assembling import Assembly, test_course
 from distprop.training.interrupting import Interrupts
+from distprop.training.loss_limit import LossLimit
 from distprop.training.starting import StartingPoint
 
 Emit = Callable[[events.Event], None]
 
 THRESHOLD = "valid/operating_threshold"
 """The metric that says from which probability on a row is called positive: chosen on validation rows alone."""
-LIVES = 4
-"""How often a job may lose a server before it is given up."""
 
 
 @dataclass
@@ -44,9 +43,13 @@ class Conductor:
     last_checkpoint: Callable[[], StartingPoint]
     tags: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 0
+    losses: LossLimit = field(default_factory=LossLimit)
 
     def run(self, start: StartingPoint) -> "Outcome":
-        """Train from `start` to the end, test the kept version, hand over its model."""
+        """Train from `start` to the end, test the kept version, hand over its model.
+
+        A lost server, in training or in the test, costs the steps since the last checkpoint.
+        """
         self.emit(self._run_started(start))
         self._warn(start)
         desk, version, interrupted = self._train(start)
@@ -56,13 +59,16 @@ class Conductor:
         kept = version if best is None else best
         measured = [opinion.metrics for opinion in desk.history if opinion.version == kept]
         chosen = measured[-1].get(THRESHOLD, math.nan) if measured else math.nan
-        metrics = {**desk.metrics, **(measured[-1] if measured else {}), **self._test(kept, chosen)}
+        tested = self._test(kept, chosen)
+        if tested is None:
+            return Outcome.of(desk, "interrupted", version, desk.metrics, None)
+        metrics = {**desk.metrics, **(measured[-1] if measured else {}), **tested}
         model = self._model(kept, metrics)
         return Outcome.of(desk, "finished", version, metrics, model)
 
     def _train(self, start: StartingPoint) -> tuple[Desk, int, bool]:
-        """Sessions until the last version or an interrupt; a lost server costs the steps since the last checkpoint."""
-        for lives in reversed(range(LIVES)):
+        """Sessions until the last version or an interrupt."""
+        while True:
             desk = self._desk(self.assembly.course, start)
             if start.finished:
                 return desk, start.version, False
@@ -70,13 +76,28 @@ class Conductor:
                 ended = self._session(desk, Round(start.version, TRAIN), start.path, start.factor)
                 return desk, ended.version, ended.interrupted
             except LostError as lost:
-                if not lives or self.interrupts.asked:
-                    raise
-                self.emit(events.ServerLost(time.time(), lost.what))
-                self.cluster.restart()
-                start = self.last_checkpoint()
-                self._warn(start)
-        raise AssertionError("the last life raises or returns")
+                goes_on = self._recover(lost, start.version, start.version + desk.steps)
+            start = self.last_checkpoint()
+            self._warn(start)
+            if not goes_on:
+                return self._desk(self.assembly.course, start), start.version, True
+
+    def _recover(self, lost: LostError, checkpoint: int, version: int) -> bool:
+        """All processes anew, for a session that goes on; False where the job is asked to end.
+
+        Raises LostError where too many were lost without progress, or where no machine is left.
+        """
+        if self.interrupts.asked:
+            return False
+        if not self.losses.allows_another(checkpoint, version):
+            raise lost
+        self.emit(events.ServerLost(time.time(), lost.what))
+        try:
+            self.cluster.restart()
+        except LostError:
+            if not self.interrupts.asked:
+                raise
+        return not self.interrupts.asked
 
     def _warn(self, start: StartingPoint) -> None:
         """Say what is odd about where the training goes on."""
@@ -114,15 +135,24 @@ class Conductor:
             metrics=dict(start.metrics),
         )
 
-    def _test(self, kept: int, chosen: float) -> dict[str, float]:
-        """The test metrics of the kept version; none without test rows. chosen: the threshold, where there is one."""
+    def _test(self, kept: int, chosen: float) -> dict[str, float] | None:
+        """The test metrics of the kept version: {} without test rows, None where the job was asked to end before.
+
+        chosen: the operating threshold, where there is one.
+        """
         if self.assembly.dataset.test_plan is None:
             return {}
         course = test_course(self.assembly.course, self.assembly.dataset, kept)
-        desk = self._desk(course, StartingPoint(version=kept), self.assembly.blueprint.at_threshold(chosen))
-        desk.criteria = Criteria()
-        self._session(desk, Round(kept, EVALUATE), self._path(kept), 1.0)
-        return dict(desk.metrics)
+        after_all = self.assembly.course.last + 1
+        while True:
+            desk = self._desk(course, StartingPoint(version=kept), self.assembly.blueprint.at_threshold(chosen))
+            desk.criteria = Criteria()
+            try:
+                ended = self._session(desk, Round(kept, EVALUATE), self._path(kept), 1.0)
+                return None if ended.interrupted else dict(desk.metrics)
+            except LostError as lost:
+                if not self._recover(lost, after_all, after_all):
+                    return None
 
     def _path(self, version: int) -> str:
         return checkpoint.version_path(self.papers.folder, version)

@@ -169,7 +169,7 @@ class Desk:
                 assert len({saved.files for saved in files.values()}) == 1, "all servers saved the same version"
                 self.disk[version] = next(iter(files.values())).files
                 return messages.Sealed(version)
-            case effects.Replace(home):
+            case effects.Replace(_, home):
                 self.replaced.append(home)
             case effects.Finish():
                 self.ended = effect
@@ -218,7 +218,7 @@ class Job:
         first = first or Round(0, TRAIN)
         source = first.version if first.version else None
         opening = messages.Open(attempt, course, first, servers, source, factor, pieces)
-        state, actions = coordinator.begin(opening, len(homes))
+        state, actions = coordinator.begin(opening, range(len(homes)))
         self.coordinator = roles[COORDINATOR] = Role(state, coordinator.step, self.desk)
         for home in homes:
             self.join(home)

@@ -1,12 +1,13 @@
 """The coordinator's process: connections to all servers, and the session that is conducted over them."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from distprop.errors import LostError
 from distprop.events import HostSampled
 from distprop.protocol import coordinator, messages
+from distprop.protocol.course import Round
 from distprop.protocol.effects import Finish
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.runtime.process.gauges import Alive, Sample
@@ -25,14 +26,17 @@ STUCK = 900.0
 
 
 class CoordinatorProcess:
-    """Conducts sessions over the servers behind `doors`. `watch` is called with every tick, and may raise."""
+    """Conducts sessions over the servers behind `doors`.
+
+    watch: called with every tick and with the round up to which everything was heard; may raise.
+    """
 
     def __init__(
         self,
         doors: Mapping[int, Door],
         secret: bytes,
         patience: float,
-        watch: Callable[[], None],
+        watch: Callable[[Round], None],
         credentials: Credentials | None = None,
     ) -> None:
         self._post, self._patience, self._watch = Post(), patience, watch
@@ -41,9 +45,12 @@ class CoordinatorProcess:
         for number, door in doors.items():
             self._post.connect(Address("server", number), reach(door.address, secret, COORDINATOR, credentials))
 
-    def run(self, session: Session, workers: int) -> Finish:
-        """Conduct a session to its end. Raises LostError where a server is gone or nothing moves any more."""
-        state, actions = coordinator.begin(session.opening, workers)
+    def run(self, session: Session, workers: Collection[int], lost: Collection[int]) -> Finish:
+        """Conduct a session to its end. Raises LostError where a server is gone or nothing moves any more.
+
+        workers: those that are up. lost: those whose loss has been heard of.
+        """
+        state, actions = coordinator.begin(session.opening, workers, lost)
         role = Role(state, coordinator.step, session.desk)
         for send in actions:
             self._post.send(send.to, send.message)
@@ -65,7 +72,7 @@ class CoordinatorProcess:
             if now - ticked > TICK:
                 ticked = now
                 self._receive(messages.Tick(), role)
-                self._watch()
+                self._watch(role.state.heard)
                 self._require_life(now - moved, role.state)
         self._hear_the_last_spans(role, session)
         return session.desk.ended
@@ -85,6 +92,10 @@ class CoordinatorProcess:
     def send(self, server: int, message: Any) -> None:
         """Say something to a server beside the protocol."""
         self._post.send(Address("server", server), message)
+
+    def hear(self, message: Any) -> None:
+        """Take a message of the cluster's own, as one of a worker that died before a server knew it."""
+        self._post.put(message)
 
     def close(self) -> None:
         """Hang up: servers end when they hear it."""
@@ -121,7 +132,7 @@ class CoordinatorProcess:
         if silent > STUCK:
             raise LostError(
                 f"nothing has moved for {silent:.0f} seconds, since version {state.heard.version + 1}",
-                f"{len(state.homes)} workers are there of {state.expected}, {len(state.opened)} servers are open",
+                f"workers there: {len(state.homes)}, missing: {len(state.awaited)}; servers open: {len(state.opened)}",
                 "look at what the workers do (py-spy), or at the storage that they read from",
             )
 

@@ -1,7 +1,10 @@
 """A job's processes on a Ray cluster. Ray places and starts them; no step goes through it."""
 
+import logging
 import secrets
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
@@ -10,17 +13,25 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from distprop.errors import FingerprintError, LostError
 from distprop.numerics.canary import canary
 from distprop.numerics.kernel import environment
+from distprop.protocol.course import Round
 from distprop.protocol.effects import Finish
+from distprop.protocol.messages import Gone
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.process.coordinator import CoordinatorProcess
 from distprop.runtime.process.server import Door, Kill
 from distprop.runtime.ray.actors import ServerActor, Started, WorkerActor
-from distprop.runtime.ray.connecting import Connection, own_error
+from distprop.runtime.ray.answers import answer_of
+from distprop.runtime.ray.connecting import Connection, Node
+from distprop.runtime.ray.worker_pool import Casualty, WorkerPool
 from distprop.runtime.session import Session
 from distprop.runtime.wire.seal import Credentials
 
 START = 120.0  # seconds for a process to start
-MOST_FAILURES = 5  # replacements in a row that may die before the job is given up
+RESTART = 30.0  # seconds for a server to start again, on a machine that has started one before
+TRIES = 4  # to start all processes, one after the other
+MOST_FAILURES = 5  # workers that may be lost without a step between them, beside as many as there are
+
+_log = logging.getLogger("distprop")
 
 
 class RayCluster:
@@ -42,28 +53,27 @@ class RayCluster:
         self._secret, self._credentials = secrets.token_bytes(32), credentials
         self._environment = {"env_vars": environment(kernel)}
         self._canary = canary()
-        self._wanted, self._fewest = 0, 1
+        self._asked = self._wanted = self._servers_asked = 0
+        self._fewest = 1
         self._short_since: float | None = None
+        self._avoided: set[str] = set()  # machines on which a server did not start in time
         self._servers: list[Any] = []
         self._doors: dict[int, Door] = {}
-        self._workers: dict[int, Any] = {}
-        self._homes: dict[int, int] = {}
-        self._starting: dict[Any, int] = {}  # what a replacement's start will say -> its worker
-        self._failures = 0
+        self._pool = self._new_pool()
+        self._losses = 0  # of workers, since `_heard`
+        self._heard: Round | None = None
+        self._interrupted = False
         self._coordinator: CoordinatorProcess | None = None
 
     def start(self, workers: int, servers: int, fewest: int | None = None) -> "RayCluster":
         """Start `workers` workers and `servers` servers (0: one a machine). Raises UserError, LostError.
 
         fewest: begin with so many, where there are no CPUs for all, and go on with so many; None: begin with all.
+        A job that has begun goes on with fewer where machines are lost.
         """
-        workers = self._connection.afford(workers, fewest or workers)
-        self._fewest = fewest or 1
-        try:
-            self._start(servers or min(len(self._nodes), workers), workers)
-        except BaseException:
-            self.close()
-            raise
+        self._asked = self._wanted = self._connection.afford(workers, fewest or workers)
+        self._servers_asked, self._fewest = servers, fewest or 1
+        self._start_until_it_works(START)
         return self
 
     @property
@@ -78,24 +88,83 @@ class RayCluster:
 
     # ---- starting ---------------------------------------------------------------------------------------------------
 
-    def _start(self, servers: int, workers: int) -> None:
+    def _start_until_it_works(self, patience: float) -> None:
+        """All processes; anew, on the machines that answer then, where one is lost before they are up."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._start(patience)
+                return
+            except LostError as lost:
+                self._end_processes()
+                if not tries_left:
+                    raise
+                _log.warning("starting the job's processes again: %s (%s)", lost.what, lost.why)
+                self._find_machines()
+            except BaseException:
+                self.close()
+                raise
+
+    def _find_machines(self) -> None:
+        """The machines that can be reached, and as many workers as they have CPUs for; waits for the fewest."""
+        until = time.monotonic() + START
+        while True:
+            self._require_wanted()
+            answering = self._connection.answering()
+            self._nodes = [node for node in answering if node.identity not in self._avoided] or answering
+            cpus = int(sum(node.cpus for node in self._nodes))
+            if self._nodes and cpus >= self._fewest:
+                self._wanted = min(self._asked, cpus)
+                return
+            if time.monotonic() > until:
+                raise _too_few(self._nodes, self._fewest)
+            time.sleep(1.0)
+
+    def _start(self, patience: float) -> None:
         """All processes start side by side; workers join their servers when these are up."""
-        self._wanted = workers
+        servers = self._servers_asked or min(len(self._nodes), self._wanted)
         self._servers = [self._new_server(me) for me in range(servers)]
-        self._homes = {worker: worker * servers // workers for worker in range(workers)}
-        self._workers = {me: self._new_worker(me, home) for me, home in self._homes.items()}
-        for me, (started, door) in enumerate(self._get([one.start.remote() for one in self._servers])):
+        for worker in range(self._wanted):
+            self._pool.start(worker * servers // self._wanted)
+        asked = [one.start.remote() for one in self._servers]
+        for me, (started, door) in enumerate(self._answers(asked, patience)):
             self._require_canary(started, f"server {me}")
             self._doors[me] = door
-        self._get([one.reach.remote(self._doors) for one in self._servers])
-        how = self._secret, self._patience, self._watch, self._credentials
-        self._coordinator = CoordinatorProcess(self._doors, *how)
-        for me, started in enumerate(self._get([one.examine.remote() for one in self._workers.values()])):
-            self._require_canary(started, f"worker {me}")
-        self._get([self._join(me) for me in self._workers])
+        self._answers([one.reach.remote(self._doors) for one in self._servers], patience)
+        self._coordinator = self._new_coordinator()
+        self._await_workers()
 
-    def _join(self, me: int) -> Any:
-        return self._workers[me].start.remote(self._doors[self._homes[me]].path)
+    def _await_workers(self) -> None:
+        """Wait until all workers have joined, or for so long that the fewest must do."""
+        until, casualties = time.monotonic() + START, 0
+        while self._pool.starting and (time.monotonic() < until or len(self._pool.joined) < self._fewest):
+            self._require_wanted()
+            for lost in self._pool.advance(self._doors, timeout=0.5):
+                casualties += 1
+                _log.warning("worker %d on host-%d is started anew: %s", lost.worker, lost.server, lost.why)
+                if casualties > MOST_FAILURES + self._wanted:
+                    raise _too_many(casualties, lost.why)
+                self._pool.start(lost.server)
+            if time.monotonic() > until + START:
+                raise LostError(
+                    f"{len(self._pool.joined)} of {self._wanted} workers have started in {2 * START:.0f} seconds",
+                    "Ray has no free CPU for the others, or their processes hang",
+                    "see `ray status`, or use fewer --workers: the numbers will be the same",
+                )
+
+    def _require_wanted(self) -> None:
+        """Raise LostError where the job was asked to end while its processes are starting again."""
+        if self._interrupted:
+            raise LostError("the processes of the job were not started again", "it was asked to end meanwhile")
+
+    def _new_coordinator(self) -> CoordinatorProcess:
+        how = self._secret, self._patience, self._watch, self._credentials
+        try:
+            return CoordinatorProcess(self._doors, *how)
+        except OSError as error:
+            raise LostError("a server of the job ended while it started", str(error), "see the logs of Ray") from error
+
+    def _new_pool(self) -> WorkerPool:
+        return WorkerPool(self._new_worker, self._require_canary)
 
     def _new_server(self, me: int) -> Any:
         options = ServerActor.options(num_cpus=0, runtime_env=self._environment, scheduling_strategy=self._on(me))
@@ -107,18 +176,16 @@ class RayCluster:
         return options.remote(me, home, self._blueprint, self._secret, self._profile)
 
     def _on(self, host: int) -> NodeAffinitySchedulingStrategy:
-        node = self._nodes[host % len(self._nodes)]
-        return NodeAffinitySchedulingStrategy(node_id=node.identity, soft=False)
+        return NodeAffinitySchedulingStrategy(node_id=self._node(host).identity, soft=False)
 
-    def _get(self, asked: list[Any]) -> list[Any]:
-        """What actors answer. Raises our own errors as they were raised there, all else as LostError."""
-        try:
-            answers: list[Any] = ray.get(asked, timeout=START)
-        except ray.exceptions.RayTaskError as error:
-            raise own_error(error) from error
-        except ray.exceptions.RayError as error:
-            raise LostError("a process of the job did not start", str(error)[:300], "see the logs of Ray") from error
-        return answers
+    def _node(self, host: int) -> Node:
+        return self._nodes[host % len(self._nodes)]
+
+    def _answers(self, asked: Sequence[Any], patience: float) -> list[Any]:
+        """What each server answers. Raises LostError; a machine whose server is late is not used for the next try."""
+        _, late = ray.wait(list(asked), num_returns=len(asked), timeout=patience)
+        self._avoided.update(self._node(me).identity for me, one in enumerate(asked) if one in late)
+        return [answer_of(one, timeout=0.0 if one in late else patience) for one in asked]
 
     def _require_canary(self, started: Started, who: str) -> None:
         if started.canary != self._canary:
@@ -133,41 +200,41 @@ class RayCluster:
     def run(self, session: Session) -> Finish:
         """Conduct a session to its end."""
         assert self._coordinator is not None, "a cluster is started before it runs"
-        return self._coordinator.run(session, len(self._workers))
+        return self._coordinator.run(session, self._pool.joined, self._pool.lost)
 
     def interrupt(self) -> None:
-        """Ask the session to save and end."""
+        """Ask the session to save and end; where processes are starting again, raise LostError there."""
+        self._interrupted = True
         if self._coordinator is not None:
             self._coordinator.interrupt()
 
-    def replace(self, server: int) -> None:
-        """Start a worker on the host of `server`; it joins when it is up."""
-        self._failures += 1
-        if self._failures > MOST_FAILURES + self._wanted:
-            raise LostError(
-                f"{self._failures} workers were lost",
-                "whatever ends them is likely to end the next one too: too little memory, or a crash in the model",
-                "look at the memory of the hosts and at the logs of Ray",
-            )
-        me = max(self._workers, default=-1) + 1
-        worker = self._workers[me] = self._new_worker(me, server)
-        self._homes[me] = server
-        self._starting[worker.examine.remote()] = me
+    def replace(self, worker: int, server: int) -> None:
+        """Start a worker on the host of `server`, in the place of one that is gone; it joins when it is up.
 
-    def _watch(self) -> None:
+        Raises LostError where one after the other is lost and no step is made between them.
+        """
+        self._pool.drop(worker)
+        self._losses += 1
+        if self._losses > MOST_FAILURES + self._wanted:
+            raise _too_many(self._losses, "no step was made between them")
+        self._pool.start(server)
+
+    def _watch(self, heard: Round) -> None:
         """See how replacements get on. Recovery does not wait for them, and goes on without one that fails."""
+        if heard != self._heard:
+            self._heard, self._losses = heard, 0
         self._require_enough()
-        if not self._starting:
-            return
-        ready, _ = ray.wait(list(self._starting), timeout=0)
-        for asked in ready:
-            me = self._starting.pop(asked)
-            self._require_canary(self._get([asked])[0], f"worker {me}")
-            self._join(me)
+        for lost in self._pool.advance(self._doors):
+            self._mourn(lost)
+
+    def _mourn(self, lost: Casualty) -> None:
+        """Let the session hear of a worker that no server knows."""
+        assert self._coordinator is not None, "it calls us"
+        self._coordinator.hear(Gone(lost.worker, lost.server, lost.why))
 
     def _require_enough(self) -> None:
         """Raise LostError where the job has been below its fewest workers for longer than a process takes to start."""
-        working = self._wanted - len(self._starting)
+        working = len(self._pool.joined)
         if working >= self._fewest:
             self._short_since = None
             return
@@ -181,7 +248,7 @@ class RayCluster:
 
     def kill_worker(self, index: int) -> None:
         """Rehearse: signal 9 to the `index`-th worker."""
-        if self._coordinator is not None and index in self._workers:
+        if self._coordinator is not None and index in self._pool.joined:
             for server in self._doors:
                 self._coordinator.send(server, Kill(index))
 
@@ -191,18 +258,39 @@ class RayCluster:
             ray.kill(self._servers[index])
 
     def restart(self) -> None:
-        """All processes anew, after one was lost that the job cannot do without."""
+        """All processes anew, on the machines that are left, after one was lost that the job cannot do without."""
         self._end_processes()
-        self._nodes = self._connection.nodes
-        self._start(len(self._servers), self._wanted)
+        self._find_machines()
+        self._start_until_it_works(RESTART)
 
     def close(self) -> None:
         """End all processes; their memory goes with them. The connection stays: others may need it."""
         self._end_processes()
 
     def _end_processes(self) -> None:
-        for actor in (*self._workers.values(), *self._servers):
-            ray.kill(actor)
+        """Side by side: Ray takes seconds for an actor on a machine that does not answer."""
+        actors = (*self._pool.actors, *self._servers)
+        with ThreadPoolExecutor(max(1, min(len(actors), 32))) as pool:
+            list(pool.map(ray.kill, actors))
         if self._coordinator is not None:
             self._coordinator.close()
-        self._workers, self._doors, self._starting, self._coordinator = {}, {}, {}, None
+        self._pool, self._servers = self._new_pool(), []
+        self._doors, self._coordinator = {}, None
+        self._losses, self._short_since = 0, None
+
+
+def _too_many(lost: int, why: str) -> LostError:
+    return LostError(
+        f"{lost} workers were lost, one after the other",
+        f"{why}; whatever ends them is likely to end the next one too: too little memory, or a crash in the model",
+        "look at the memory of the hosts and at the logs of Ray",
+    )
+
+
+def _too_few(nodes: Sequence[Node], fewest: int) -> LostError:
+    cpus = int(sum(node.cpus for node in nodes))
+    return LostError(
+        f"{len(nodes)} machines of the cluster answer, with {cpus} CPUs; the job needs {fewest}",
+        f"others were lost, and none came for {START:.0f} seconds",
+        "start machines that join the cluster, and resume the run; it goes on from its last checkpoint",
+    )

@@ -3,13 +3,15 @@
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from distprop.errors import AddressError, DistpropError, UserError
+from distprop.errors import AddressError, UserError
 from distprop.runtime.ray.greeting import require_ray, unreachable
 from distprop.runtime.ray.sieve import restore_stdout, sift_stdout
 
@@ -20,6 +22,8 @@ QUIET: Mapping[str, str] = {  # set over nothing that the user has set
     "RAY_DEDUP_LOGS": "0",
 }
 
+PROBE = 2.0  # seconds that a machine is given to take a connection
+
 
 @dataclass(frozen=True)
 class Node:
@@ -28,6 +32,15 @@ class Node:
     identity: str
     address: str
     cpus: float
+    port: int = 0  # of its raylet
+
+    def answers(self) -> bool:
+        """Whether its raylet takes connections: Ray itself notices only after 15 to 60 s that one is gone."""
+        try:
+            socket.create_connection((self.address, self.port), timeout=PROBE).close()
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -42,11 +55,23 @@ class Connection:
         import ray
 
         alive = [
-            Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"].get("CPU", 0.0))
+            Node(
+                node["NodeID"],
+                node["NodeManagerAddress"],
+                node["Resources"].get("CPU", 0.0),
+                node["NodeManagerPort"],
+            )
             for node in ray.nodes()  # type: ignore[no-untyped-call]
             if node["Alive"]
         ]
         return [node for node in alive if node.cpus] or alive
+
+    def answering(self) -> list[Node]:
+        """The machines among them that can be reached now."""
+        nodes = self.nodes
+        with ThreadPoolExecutor(len(nodes) or 1) as pool:
+            answers = list(pool.map(Node.answers, nodes))
+        return [node for node, answered in zip(nodes, answers, strict=True) if answered]
 
     def afford(self, workers: int, fewest: int) -> int:
         """As many of `workers` as the cluster has CPUs for. Raises UserError where it has too few for `fewest`."""
@@ -68,6 +93,8 @@ class Connection:
             try:
                 results: list[Any] = ray.get([call.remote(function, item) for item in items])
             except ray.exceptions.RayTaskError as error:
+                from distprop.runtime.ray.answers import own_error
+
                 raise own_error(error) from error
             return results
 
@@ -123,15 +150,6 @@ def _init(address: str | None, cpus: int) -> None:
 def _call(function: Callable[[Any], Any], item: Any) -> Any:
     """Ray takes functions only; what is mapped may be any callable."""
     return function(item)
-
-
-def own_error(error: Any) -> Exception:
-    """The error of ours that a RayTaskError carries, or one that says what it was."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, DistpropError):
-        return cause
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return DistpropError("a process of the job failed", lines[-1] if lines else "", "see the logs of Ray")
 
 
 @contextmanager
