@@ -217,7 +217,10 @@ Listener = Callable[[Event], None]
 
 
 class Stop(DistpropError):  # noqa: N818 - a request, not an error
-    """Raised by a listener to end training after the current step, as if interrupted."""
+    """Raised by a listener to end training after the current step, as if interrupted: `raise dp.Stop` is enough."""
+
+    def __init__(self, what: str = "a listener asked for the end", why: str = "", fix: str = "") -> None:
+        super().__init__(what, why, fix)
 
 
 def fan_out(*listeners: Listener) -> Listener:
