@@ -65,6 +65,23 @@ def test_stopping_anywhere_and_going_on_elsewhere_gives_the_same_bits(
         assert [*first.numbers[part], *rest.numbers[part]] == whole.numbers[part]
 
 
+@given(seed=seeds, servers=hosts, kills=st.integers(1, 4))
+@settings(max_examples=15, deadline=None)
+def test_a_loss_is_told_once_over_training_and_test(seed: int, servers: int, kills: int, rows: str, room: Path) -> None:
+    """Servers say again who is gone when the test begins, whose session has not heard of it."""
+    job = small_job(rows, room, data__test=rows)
+    fate = Fate(seed, kills)
+    ran = run(job, servers, chance_of(seed, servers), fate)
+    assert sorted(lost.worker for lost in ran.of(events.WorkerLost)) == sorted(fate.killed)
+    assert ran.numbers == tested(rows, room).numbers
+
+
+@cache
+def tested(rows: str, room: Path) -> Ran:
+    """One worker, one server, with test rows."""
+    return run(small_job(rows, room, data__test=rows))
+
+
 def test_the_schedules_really_kill_workers(rows: str, room: Path) -> None:
     fate = Fate(5, kills=3)
     ran = run(job_of("adamw", rows, room), 2, (0, 1, 1), fate)
