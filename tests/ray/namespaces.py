@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 PORT = 6399
 
@@ -54,15 +56,37 @@ class Hosts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name in self.names:
-            listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
-            for pid in listed.stdout.split():
-                with suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+        for host, name in enumerate(self.names):
+            self.kill(host)
             subprocess.run(["ip", "netns", "delete", name], capture_output=True)
         subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True)
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def start(self, host: int, command: Sequence[str], **how: Any) -> "subprocess.Popen[str]":
+        """Start a command on a host, in this process' environment."""
+        return subprocess.Popen(["ip", "netns", "exec", self.names[host], *command], text=True, **how)
+
+    def pids(self, host: int) -> list[int]:
+        """All processes of a host."""
+        listed = subprocess.run(["ip", "netns", "pids", self.names[host]], capture_output=True, text=True)
+        return [int(pid) for pid in listed.stdout.split()]
+
+    def kill(self, host: int) -> None:
+        """Signal 9 to all processes of a host, until none is left: some start others meanwhile."""
+        while pids := self.pids(host):
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+    def cut(self, host: int) -> None:
+        """Take the host's link down: nothing leaves it, and nothing comes in."""
+        _ip("link", "set", self._links[host], "down")
+
+    def mend(self, host: int) -> None:
+        """Take the host's link up again."""
+        _ip("link", "set", self._links[host], "up")
 
     def run(self, host: int, command: Sequence[str], timeout: float) -> "subprocess.CompletedProcess[str]":
         """Run a command on a host, in this process' environment."""
@@ -72,14 +96,19 @@ class Hosts:
     def start_ray(self, cpus: int) -> str:
         """A Ray node on each host, the first one the head; gives the cluster's address."""
         for host in range(len(self.names)):
-            self._folders.append(tempfile.mkdtemp(prefix="dp-", dir="/tmp"))  # short: Ray keeps sockets in it
-            where = ["--head", f"--port={PORT}", "--include-dashboard=false"] if host == 0 else []
-            where = where or [f"--address={self.address(0)}:{PORT}"]
-            own = [f"--node-ip-address={self.address(host)}", f"--num-cpus={cpus}", f"--temp-dir={self._folders[host]}"]
-            ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats"]
-            started = self.run(host, [*ray, *where, *own], timeout=90)
-            assert started.returncode == 0, started.stdout + started.stderr
+            self.start_node(host, cpus)
         return f"{self.address(0)}:{PORT}"
+
+    def start_node(self, host: int, cpus: int) -> None:
+        """A Ray node on a host, which joins the others."""
+        folder = tempfile.mkdtemp(prefix="dp-", dir="/tmp")  # short: Ray keeps sockets in it
+        self._folders.append(folder)
+        head = ["--head", f"--port={PORT}", "--include-dashboard=false"]
+        where = head if host == 0 else [f"--address={self.address(0)}:{PORT}"]
+        own = [f"--node-ip-address={self.address(host)}", f"--num-cpus={cpus}", f"--temp-dir={folder}"]
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats"]
+        started = self.run(host, [*ray, *where, *own], timeout=90)
+        assert started.returncode == 0, started.stdout + started.stderr
 
 
 def _ip(*words: str) -> None:
