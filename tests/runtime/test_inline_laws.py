@@ -73,11 +73,11 @@ def test_a_loss_is_told_once_over_training_and_test(seed: int, servers: int, kil
     fate = Fate(seed, kills)
     ran = run(job, servers, chance_of(seed, servers), fate)
     assert sorted(lost.worker for lost in ran.of(events.WorkerLost)) == sorted(fate.killed)
-    assert ran.numbers == tested(rows, room).numbers
+    assert ran.numbers == with_a_test(rows, room).numbers
 
 
 @cache
-def tested(rows: str, room: Path) -> Ran:
+def with_a_test(rows: str, room: Path) -> Ran:
     """One worker, one server, with test rows."""
     return run(small_job(rows, room, data__test=rows))
 
