@@ -5,22 +5,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from distprop.config.blocks import written_out
+from distprop.config.file_names import unfit
 from distprop.config.named import Optimizer, Spec
 from distprop.config.recipe import flatten, recipe_hash, recipe_of
 from distprop.config.sections import Checkpoint, Cluster, Data, Diagnostics, Fault, Numerics, Tracking, Train, Wire
 from distprop.config.strict import Strict, form, problem
 
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+
+
+def _file_name(name: str) -> str:
+    if (why := unfit(name)) is not None:
+        raise problem(f"{name!r:.80} cannot be the name", why, "use letters, figures, - and _: mnist-mlp")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
 Layers = Annotated[tuple[Spec, ...], Field(strict=False, min_length=1)]
 
 
 class Job(Strict):
     """A training job. Keys are those of the config file; `${VAR}` in paths and addresses stays as written."""
 
-    name: str = Field(default="job", min_length=1, description="what the run is called", examples=["mnist-mlp"])
+    name: FileName = Field(default="job", min_length=1, description="what the run is called", examples=["mnist-mlp"])
     seed: int = Field(
         default=0, ge=0, lt=2**64, description="all randomness: weights, row order, dropout", examples=[7]
     )

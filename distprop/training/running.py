@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from distprop import events
-from distprop.config import Job, expand
+from distprop.config import expand
+from distprop.config.file_names import unfit
+from distprop.errors import ConfigError
 from distprop.numerics.fingerprint import take_fingerprint
 from distprop.numerics.kernel import choose, cpu_features
 from distprop.numerics.verify import verify_kernel
@@ -23,6 +25,7 @@ from distprop.training.placing import place
 from distprop.training.recording import open_recording, preflight
 from distprop.training.rehearsing import require_possible
 from distprop.training.request import Request
+from distprop.training.run_lock import held
 
 
 def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
@@ -31,7 +34,9 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         request = stack.enter_context(rows_in_files(request))
-        job = request.job
+        job, folder = request.job, _folder(request)
+        if not request.dry_run:
+            stack.enter_context(held(folder))
         kernel = choose(job.numerics.blas_kernel, cpu_features())
         verify_kernel(kernel)
         placement = place(job, request.workers, request.servers, request.address, request.inline)
@@ -42,7 +47,7 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
         assembly = assemble(job, survey_map(connection, placement, kernel))
         fingerprint = take_fingerprint(assembly.job.recipe_hash(), assembly.dataset.digest, kernel)
         tags = {"distprop.run_key": request.run_key} if request.run_key else {}
-        task = Task(assembly, fingerprint, _folder(request, job), assembly.job.to_yaml(), tags)
+        task = Task(assembly, fingerprint, folder, assembly.job.to_yaml(), tags)
         ground = Ground(request, placement, connection, interrupts, kernel, began)
         return starts.run(ground, task, listeners) if job.train.starts > 1 else _run_one(ground, task, listeners)
 
@@ -67,8 +72,13 @@ def _close(connection: Any) -> None:
         connection.close()
 
 
-def _folder(request: Request, job: Job) -> str:
+def _folder(request: Request) -> str:
     """Where this job's checkpoints are: under `checkpoint.dir`, by default beside the MLflow store."""
+    job = request.job
+    if (why := unfit(request.run_key or job.name)) is not None:
+        raise ConfigError(
+            f"{request.run_key!r:.80} cannot be a run key", why, "use letters, figures, - and _: --run-key nightly"
+        )
     if request.checkpoint is not None:
         folder = request.checkpoint.rstrip("/").rpartition("/")[0]
         return folder.rpartition("/")[0] if job.train.starts > 1 else folder
