@@ -66,7 +66,8 @@ def _locate(folder: Path) -> Path:
     raise CheckpointError(
         f"{folder} is no saved model",
         f"there is no {DESCRIPTION} in it" if folder.is_dir() else "there is no such folder",
-        "give the folder that `model.save` wrote, or an address such as models:/m-... or runs:/RUN_ID/model",
+        "the folder that `model.save` wrote, one of a checkpoint (checkpoints/JOB/0000001000), or an address such as "
+        "models:/m-... or runs:/RUN_ID/model",
     )
 
 

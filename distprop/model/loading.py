@@ -15,6 +15,7 @@ FETCHERS = {"runs": "distprop.tracking.fetching", "models": "distprop.tracking.f
 def load_model(where: str | os.PathLike[str], tracking_uri: str | None = None, *, trust: Sequence[str] = ()) -> Model:
     """The model in a folder, or at `runs:/ID/model`, `models:/m-...`, `models:/name@alias` or `models:/name/3`.
 
+    The folder may be that of a checkpoint, such as checkpoints/JOB/0000001000: then it is the model of that version.
     tracking_uri: where MLflow is; None follows the environment, as training does. A folder needs no MLflow.
     trust: modules whose functions the model may run, such as those of your own layers; loading runs no other code.
     Raises CheckpointError where there is no whole model, TrustError where it names a function of another module,

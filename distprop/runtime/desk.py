@@ -40,6 +40,7 @@ class Papers:
     keep_last: int
     run_id: Callable[[], str | None]
     run_key: str | None = None
+    model: Mapping[str, Any] = field(default_factory=dict)  # what a Model has beside its weights
 
 
 @dataclass
@@ -245,6 +246,7 @@ class Desk:
             run_key=self.papers.run_key,
             finished=version == self.course.last or (bool(verdicts) and verdicts[-1].stop),
             metrics=dict(self.metrics),
+            model=self.papers.model,
         )
 
     def _factor_at(self, version: int) -> float:

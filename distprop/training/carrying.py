@@ -21,6 +21,7 @@ from distprop.training.clusters import connect, open_cluster
 from distprop.training.conducting import Conductor, Outcome
 from distprop.training.diagnosing import Doctor, attended
 from distprop.training.interrupting import Interrupts
+from distprop.training.kept_model import model_parts
 from distprop.training.placing import Placement
 from distprop.training.recording import Recording
 from distprop.training.rehearsing import rehearsal
@@ -139,7 +140,7 @@ class Training:
             try:
                 heard(event)
             except events.Stop:
-                self.ground.interrupts.ask()
+                self.ground.interrupts.stop()
 
         return emit
 
@@ -153,12 +154,12 @@ class Training:
             keep_last=task.assembly.job.checkpoint.keep_last,
             run_id=self.recording.handle,
             run_key=self.ground.request.run_key,
+            model=model_parts(task.assembly, task.fingerprint),
         )
         return Conductor(
             task.assembly,
             self.cluster,
             papers,
-            task.fingerprint,
             emit,
             self.ground.interrupts,
             self._last_checkpoint,

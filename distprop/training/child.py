@@ -22,7 +22,7 @@ from distprop.training.handing import rows_in_files
 from distprop.training.interrupting import Interrupts
 from distprop.training.request import Request
 
-INTERRUPT = b"!"
+INTERRUPT, STOP = b"!", b"."
 PATIENCE = 20.0  # seconds for a child to end when it is asked to, or when its work is done
 
 
@@ -61,8 +61,15 @@ class _Child:
 
     def interrupt(self) -> None:
         """Ask it to save and end; the second time, to end."""
+        self._say(INTERRUPT)
+
+    def stop(self) -> None:
+        """Ask it to save and end because a listener has enough."""
+        self._say(STOP)
+
+    def _say(self, request: bytes) -> None:
         with suppress(BrokenPipeError):
-            os.write(self._down, INTERRUPT)
+            os.write(self._down, request)
 
     def frames(self) -> Iterator[tuple[str, Any]]:
         """What it says: events, and last its answer, if it lives to give one."""
@@ -115,7 +122,8 @@ def _listen(child: _Child, heard: events.Listener, interrupts: Interrupts) -> An
             heard(content)
         except events.Stop:
             if not interrupts.asked:  # once: the second request would not wait for a checkpoint
-                interrupts.ask()
+                interrupts.asked = True
+                child.stop()
     raise _silent_end(child.process)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from distprop import checkpoint, events
 from distprop.errors import CheckpointError, DistpropError, LostError, TrainingError, UserError
 from distprop.model import Model
-from distprop.numerics.fingerprint import Fingerprint
 from distprop.protocol.course import EVALUATE, TRAIN, Course, Round
 from distprop.protocol.effects import Finish
 from distprop.protocol.messages import Open
@@ -37,7 +36,6 @@ class Conductor:
     assembly: Assembly
     cluster: Cluster
     papers: Papers
-    fingerprint: Fingerprint
     emit: Emit
     interrupts: Interrupts
     last_checkpoint: Callable[[], StartingPoint]
@@ -54,17 +52,32 @@ class Conductor:
         self._warn(start)
         desk, version, interrupted = self._train(start)
         if interrupted:
-            return Outcome.of(desk, "interrupted", version, desk.metrics, None)
+            return self._interrupted(desk, version)
+        kept, measured = self._kept(desk, version)
+        tested = self._test(kept, measured.get(THRESHOLD, math.nan))
+        if tested is None:
+            return self._interrupted(desk, version)
+        metrics = {**desk.metrics, **measured, **tested}
+        model = self._model(kept, metrics)
+        return Outcome.of(desk, "finished", version, metrics, model)
+
+    def _kept(self, desk: Desk, version: int) -> tuple[int, Mapping[str, float]]:
+        """The version that is kept, now that `version` is there, and what was measured of it."""
         best = best_version(self.assembly.criteria, desk.history)
         kept = version if best is None else best
         measured = [opinion.metrics for opinion in desk.history if opinion.version == kept]
-        chosen = measured[-1].get(THRESHOLD, math.nan) if measured else math.nan
-        tested = self._test(kept, chosen)
-        if tested is None:
-            return Outcome.of(desk, "interrupted", version, desk.metrics, None)
-        metrics = {**desk.metrics, **(measured[-1] if measured else {}), **tested}
-        model = self._model(kept, metrics)
-        return Outcome.of(desk, "finished", version, metrics, model)
+        return kept, measured[-1] if measured else {}
+
+    def _interrupted(self, desk: Desk, version: int) -> "Outcome":
+        """The model that is kept so far where a listener had enough of the training; a signal waits for no model."""
+        model = None
+        if self.interrupts.stopped and version:
+            kept, measured = self._kept(desk, version)
+            try:
+                model = self._model(kept, {**desk.metrics, **measured})
+            except TrainingError as error:
+                self.emit(events.CheckpointFailed(time.time(), kept, error.why))
+        return Outcome.of(desk, "interrupted", version, desk.metrics, model)
 
     def _train(self, start: StartingPoint) -> tuple[Desk, int, bool]:
         """Sessions until the last version or an interrupt."""
@@ -167,24 +180,8 @@ class Conductor:
                 f"its checkpoint could not be written: {error.what}",
                 "make room in `checkpoint.dir`, then `distprop resume` this run",
             ) from error
-        blueprint, dataset = self.assembly.blueprint, self.assembly.dataset
-        return Model(
-            layers=blueprint.network.specs,
-            input_shape=dataset.input_shape,
-            flat=weights,
-            features=dataset.features.to_json(),
-            targets=dataset.targets.to_json(),
-            loss=blueprint.loss_spec,
-            metadata={
-                "name": self.assembly.job.name,
-                "version": kept,
-                "recipe": self.papers.recipe,
-                "fingerprint": self.fingerprint.plain(),
-                "metrics": dict(metrics),
-                "measures": None if blueprint.metric_names is None else list(blueprint.metric_names),
-                "weight": dataset.encoding.weight,
-            },
-        )
+        metadata = {**self.papers.model["metadata"], "version": kept, "metrics": dict(metrics)}
+        return Model(flat=weights, **{**self.papers.model, "metadata": metadata})
 
     def _run_started(self, start: StartingPoint) -> events.RunStarted:
         course, dataset, job = self.assembly.course, self.assembly.dataset, self.assembly.job

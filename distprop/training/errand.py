@@ -16,6 +16,7 @@ from typing import Any
 from distprop import events
 from distprop.errors import DistpropError, TrainingError
 from distprop.training import frames
+from distprop.training.interrupting import STOP
 
 WORK: Mapping[str, str] = {
     "train": "distprop.training.running:run",
@@ -43,6 +44,7 @@ def main(below: int, above: int) -> None:
 
     The pipes are for this process alone, not for those that it starts: they would keep them open.
     """
+    signal.signal(STOP, signal.SIG_IGN)  # until there is somebody to be stopped
     os.set_inheritable(below, False)
     os.set_inheritable(above, False)
     parent = os.getppid()
@@ -101,10 +103,11 @@ def _attend(below: int, parent: int) -> None:
     """Pass the parent's requests on as signals; without a parent, save and end."""
     while os.getppid() == parent:
         ready, _, _ = select.select([below], [], [], 1.0)
-        if ready and not os.read(below, 1):
+        request = os.read(below, 1) if ready else None
+        if request == b"":
             break
-        if ready:
-            os.kill(os.getpid(), signal.SIGINT)
+        if request:
+            os.kill(os.getpid(), STOP if request == b"." else signal.SIGINT)
     os.kill(os.getpid(), signal.SIGINT)
     threading.Event().wait(ORPHAN_PATIENCE)
     os._exit(1)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+STOP = signal.SIGUSR1
+"""What says to a process of our own that a listener has enough."""
+
 
 class Interrupts:
     """While in force, signals and `ask` reach whoever attends. Signals only where this is the main thread."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self.stopped = False
         self._attend: Callable[[], None] | None = None
         self._before: dict[int, Any] = {}
 
@@ -27,10 +30,17 @@ class Interrupts:
         if self._attend is not None:
             self._attend()
 
+    def stop(self) -> None:
+        """Ask so because a listener has enough: what is there by then is wanted, and nobody is in a hurry."""
+        self.stopped = True
+        self.ask()
+
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._on_signal)
+            if signal.getsignal(STOP) is signal.SIG_IGN:  # in a child; elsewhere this signal is the user's own
+                self._before[STOP] = signal.signal(STOP, lambda *_: self.stop())
         return self
 
     def __exit__(

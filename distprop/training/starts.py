@@ -67,10 +67,10 @@ class _Starts:
             task = task_of(self.task, number)
             if self._has_ended(task):
                 continue
-            finished = [row.start for row in self.rows if row.status == "finished"]
-            if self.ground.interrupts.asked and finished:  # between two starts
-                before = _result_in(task_of(self.task, finished[-1]).folder)
-                return replace(before, status="interrupted", digest=None, model_uri=None)
+            best = best_of(self.rows, self.metric)
+            if self.ground.interrupts.asked and best is not None:  # between two starts
+                before = _result_in(task_of(self.task, best.start).folder)
+                return replace(before, status="interrupted", start=best.start)
             result = self._train(number, task)
             if result is not None and result.status == "interrupted":
                 return result
@@ -143,7 +143,7 @@ class _Starts:
         try:
             self.heard(event)
         except events.Stop:
-            self.ground.interrupts.ask()
+            self.ground.interrupts.stop()
 
     # ---- the run of all ---------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import pytest
 from distprop import events
 from distprop.config import load_job
 from distprop.errors import DataError, LostError, TrainingError
+from distprop.model import load_model
 from distprop.training import errand, frames
 from distprop.training.child import run_in_child
 from distprop.training.errand import portable
@@ -89,6 +90,7 @@ def test_a_listener_that_has_enough_stops_the_child_once(rows: str, here: Path) 
     result = run_in_child(asked(small_job(rows, here, train=LONG)), [stop_at(20)])
     assert result.status == "interrupted" and result.checkpoint is not None
     assert int(Path(result.checkpoint).name) == result.steps >= 20
+    assert load_model(result.model_uri).metadata["version"] == result.steps
 
 
 def test_errors_come_out_as_they_are(here: Path) -> None:
@@ -116,6 +118,7 @@ def test_a_signal_to_the_parent_saves_and_ends_the_child(rows: str, here: Path) 
     before = signal.getsignal(signal.SIGTERM)
     result = run_in_child(asked(small_job(rows, here, train=LONG)), [interrupt])
     assert result.status == "interrupted" and result.steps >= 20
+    assert result.model_uri is None, "who sends a signal may not wait for a model"
     assert signal.getsignal(signal.SIGTERM) is before
 
 

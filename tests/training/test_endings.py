@@ -1,15 +1,22 @@
 """How trainings end: at the last step, early, with the best model, measured on test rows, or with a clear error."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from distprop import events
-from distprop.errors import DivergedError, TrainingError
+from distprop import events, manifest
+from distprop.cli import main
+from distprop.errors import CheckpointError, DivergedError, TrainingError
 from distprop.model import load_model
 from distprop.runtime.replica import Replica
 from tests.runtime.small import OPTIMIZERS, run, small_job, stop_at, table, written
+
+DIVERGES = {"sgd": {"learning_rate": {"exponential": {"value": 0.1, "factor": 1.6, "every": 1}}}}
+"""Better at first, then worse."""
 
 
 def told_end(told: list[events.Event]) -> events.RunEnded:
@@ -92,7 +99,50 @@ def test_a_listener_that_has_enough_ends_it_as_interrupted(rows: str, here: Path
     ran = run(small_job(rows, here), listeners=[stop_at(2)])
     assert ran.result.status == told_end(list(ran.told)).status == "interrupted"
     assert ran.result.checkpoint is not None and Path(ran.result.checkpoint).name == f"{ran.result.steps:010d}"
-    assert ran.result.model_uri is None
+    model = load_model(ran.result.model_uri)
+    assert model.digest == ran.result.digest == told_end(list(ran.told)).digest
+    assert model.metadata["version"] == ran.result.steps
+
+
+def test_a_listener_that_has_enough_gets_the_model_that_is_kept_so_far(rows: str, here: Path) -> None:
+    """As a search that prunes does: the best version's, which is not the last one."""
+    job = small_job(rows, here, checkpoint__keep_best="valid/loss", optimizer=DIVERGES, train__evaluate_every="2 steps")
+    ran = run(job, listeners=[stop_at(7)])
+    best = [one.version for one in ran.of(events.Evaluated) if one.best][-1]
+    model = load_model(ran.result.model_uri)
+    assert ran.result.status == "interrupted" and model.metadata["version"] == best < ran.result.steps
+    assert model.digest == ran.result.digest
+    measured = [one.metrics for one in ran.of(events.Evaluated) if one.version == best]
+    assert model.metadata["metrics"]["valid/loss"] == measured[0]["valid/loss"]
+
+
+def test_a_model_that_was_not_kept_does_not_turn_enough_into_a_failure(rows: str, here: Path) -> None:
+    def damage(event: events.Event) -> None:
+        if isinstance(event, events.Checkpointed) and event.version >= 3:
+            Path(event.path, "part-0.safetensors").unlink()
+
+    ran = run(small_job(rows, here), listeners=[stop_at(3), damage])
+    assert (ran.result.status, ran.result.model_uri) == ("interrupted", None)
+    assert ran.of(events.CheckpointFailed)
+
+
+@pytest.mark.parametrize("optimizer", [OPTIMIZERS["adamw"], OPTIMIZERS["averaged"]], ids=["last", "average"])
+def test_a_checkpoint_is_a_model(rows: str, here: Path, optimizer: Any) -> None:
+    ran = run(small_job(rows, here, optimizer=optimizer))
+    model, saved = load_model(ran.result.model_uri), load_model(str(ran.result.checkpoint))
+    assert saved.digest == model.digest and saved.metadata["version"] == 10
+    assert saved.metadata["metrics"]["valid/loss"] == model.metadata["metrics"]["valid/loss"]
+    np.testing.assert_array_equal(saved.predict_proba({"x": table()["x"]}), model.predict_proba({"x": table()["x"]}))
+    command = ["predict", str(ran.result.checkpoint), rows, "--out", "labels.parquet"]
+    assert CliRunner().invoke(main, command).exit_code == 0
+
+
+def test_a_checkpoint_of_an_earlier_distprop_is_no_model(rows: str, here: Path) -> None:
+    saved = Path(str(run(small_job(rows, here)).result.checkpoint), manifest.FILE)
+    found, _ = manifest.read(saved.read_bytes())
+    saved.write_bytes(manifest.write(replace(found, model={})))
+    with pytest.raises(CheckpointError, match="does not say what its weights mean"):
+        load_model(saved.parent)
 
 
 def test_planned_faults_kill_the_workers_they_name(rows: str, here: Path) -> None:

@@ -95,7 +95,8 @@ def test_a_listener_that_has_enough_between_two_starts_loses_nothing(job: dict[s
             raise events.Stop("enough")
 
     keyed = {"run_key": "nightly", "resume": "auto"}
-    assert run(job, listeners=[stop], **keyed).result.status == "interrupted"
+    stopped = run(job, listeners=[stop], **keyed).result
+    assert stopped.status == "interrupted" and load_model(stopped.model_uri).digest == stopped.digest
     assert begun(run(job, **keyed)) == ["small-start-1", "small-start-2"]
 
 
