@@ -42,19 +42,36 @@ def evaluate(model: str, data: str, uri: str | None, trust: tuple[str, ...], as_
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The Parquet file to write.")
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Copy a column of DATA; may be given often.")
 @click.option("--proba", is_flag=True, help="Also write the probability of each class.")
+@click.option(
+    "--on-bad-rows",
+    type=click.Choice(["error", "null"]),
+    default="error",
+    show_default=True,
+    help="A row with a value that is missing, infinite, too large or unknown: stop, or write null for it.",
+)
 @uri_option
 @trust_option
 @debug_option
 def predict(
-    model: str, data: str, out: Path, keep: tuple[str, ...], proba: bool, uri: str | None, trust: tuple[str, ...]
+    model: str,
+    data: str,
+    out: Path,
+    keep: tuple[str, ...],
+    proba: bool,
+    on_bad_rows: str,
+    uri: str | None,
+    trust: tuple[str, ...],
 ) -> None:
     """Predict DATA with a MODEL into a Parquet file, rows in the order of DATA.
 
     MODEL is a folder, models:/m-..., models:/name@alias or runs:/RUN_ID/model; DATA are Parquet files.
     """
     kernel.ready("auto")
-    from distprop.cli.scoring import predict_to
+    from distprop.cli.prediction_file import PredictionFile
     from distprop.model import load_model
 
-    rows = predict_to(load_model(model, uri, trust=trust), data, out, keep, proba, model)
-    click.echo(f"{rows:,} predictions in {out}")
+    wanted = PredictionFile(load_model(model, uri, trust=trust), keep, proba, on_bad_rows == "null")
+    written = wanted.write(data, out, model)
+    click.echo(f"{written.rows:,} predictions in {out}" + (f", {written.null:,} of them null" if written.null else ""))
+    if written.first is not None:
+        click.echo(f"the first null: {written.first.what} ({written.first.why})", err=True)

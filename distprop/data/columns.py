@@ -13,8 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop.errors import DataError
-
 Raw = Mapping[str, NDArray[Any]]
 MISSING_TEXT = 0
 
@@ -61,43 +59,3 @@ def text_digest(text: str) -> int:
 def text_digests(texts: Iterable[str | None]) -> NDArray[np.uint64]:
     """(N,) uint64; None is a missing value."""
     return np.array([MISSING_TEXT if t is None else text_digest(t) for t in texts], dtype=np.uint64)
-
-
-def raw_from_numpy(column: Column, values: Any) -> NDArray[Any]:
-    """Raw values of an array to predict on: numbers (N,), lists (N, *shape) or (N, width), text (N,)."""
-    array = np.asarray(values)
-    if column.kind == "text":
-        return _text_from_numpy(array)
-    if array.dtype == object:
-        array = _from_objects(column, array)
-    if array.dtype.kind not in "biuf":
-        raise DataError(
-            f"column {column.name!r} is given as {array.dtype}",
-            "the model was trained on numbers",
-            "give numbers",
-        )
-    return _in_shape(column, array.astype(column.raw_dtype, copy=False) if column.missing else array)
-
-
-def _in_shape(column: Column, array: NDArray[Any]) -> NDArray[Any]:
-    if array.size != len(array) * column.width:
-        raise DataError(
-            f"column {column.name!r} is given with values of shape {array.shape[1:]}",
-            f"the model was trained on values of shape {column.shape}",
-            "give values of that shape",
-        )
-    return array.reshape((len(array), column.width) if column.kind == "list" else len(array))
-
-
-def _from_objects(column: Column, array: NDArray[Any]) -> NDArray[Any]:
-    try:
-        if column.kind == "list":
-            return np.stack([np.asarray(value) for value in array])
-        return np.array([math.nan if value is None else value for value in array], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"column {column.name!r} has values that are no numbers", str(error), "give numbers") from error
-
-
-def _text_from_numpy(array: NDArray[Any]) -> NDArray[np.uint64]:
-    missing = [value is None or value != value for value in array.tolist()]
-    return text_digests(None if gone else str(v) for v, gone in zip(array.tolist(), missing, strict=True))

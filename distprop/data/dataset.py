@@ -13,6 +13,7 @@ from distprop.data.columns import Column
 from distprop.data.decoding import describe
 from distprop.data.feature import Feature
 from distprop.data.features import Features
+from distprop.data.input_check import unknown_category
 from distprop.data.part import Part
 from distprop.data.prepared import Dataset, Split
 from distprop.data.reader import Encoding
@@ -27,7 +28,7 @@ from distprop.errors import ConfigError, DataError
 __all__ = ["Dataset", "Split", "prepare"]
 
 SHUFFLE_ROWS = 16_384
-CODES = ("one_hot", "vocabulary", "pad")  # transforms whose values are no amounts
+CODES = ("one_hot", "vocabulary", "hash", "pad")  # transforms whose values are no amounts
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def prepare(
         _check_weights(parts, weight.name, found)
     targets = _targets(wanted, parts, target, task, outputs, found)
     features = Features(tuple(_fit(feature, found["train"]) for feature in plan.features), augmentation.crop)
+    _check_categories(features, parts, found)
     _check_augmentation(augmentation, features)
     encoding = Encoding(features, targets, wanted.weight, augmentation)
     splits = {name: _split(name, part, wanted, found[name]) for name, part in parts.items()}
@@ -136,7 +138,7 @@ def _check_weights(parts: Mapping[str, Part], name: str, found: Mapping[str, Sha
 
 
 def _distinct(plan: FeaturePlan, target: Column, task: Task) -> tuple[str, ...]:
-    learning = [f.column.name for f in plan.features if any(t.need == "categories" for t in f.transforms)]
+    learning = [f.column.name for f in plan.features if f.closed or any(t.need == "categories" for t in f.transforms)]
     return (*learning, *([] if task == "regression" else [target.name]))
 
 
@@ -144,7 +146,19 @@ def _request_for(split: str, request: Request, target: Column, task: Task) -> Re
     """What is learned is learned from the training rows; the others are only looked through."""
     if split == "train":
         return request
-    return replace(request, distinct=() if task == "regression" else (target.name,), learn=False)
+    closed = tuple(feature.column.name for feature in request.features if feature.closed)
+    return replace(request, distinct=(*closed, *([] if task == "regression" else [target.name])), learn=False)
+
+
+def _check_categories(features: Features, parts: Mapping[str, Part], found: Mapping[str, ShardSurvey]) -> None:
+    """Raise DataError for a value of a one_hot column that is none of its categories."""
+    for feature in (feature for feature in features.features if feature.closed):
+        name, known = feature.column.name, set(feature.transforms[-1].settings["values"])
+        for split, part in parts.items():
+            places = {v: at for v, (_, at) in found[split].distinct[name].values.items() if v not in known}
+            if places:
+                value = min(places, key=lambda one: places[one])
+                raise unknown_category(name, value, f"{part.source.describe_row(places[value])} (data.{split})")
 
 
 def _parts(

@@ -13,9 +13,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from distprop.data.columns import MISSING_TEXT, Column, Padding, text_digests
+from distprop.data.input_check import GIVEN, check_shape, kind_error
 from distprop.data.padding import pad_rows
 from distprop.data.tables import SHAPE_KEY
 from distprop.errors import DataError
+
+KNOWN = "give an Arrow table, a pandas or polars frame, a mapping of column -> values, or an array"
 
 
 def describe(field: pa.Field) -> Column | None:
@@ -110,8 +113,46 @@ def _checked_shape(name: str, shape: tuple[int, ...], size: int) -> tuple[int, .
     return shape
 
 
+def check_field(column: Column, field: pa.Field, place: str) -> None:
+    """Raise DataError where a table's column is of another kind or shape than `column`, before a value is read."""
+    _check_type(column, field.type, place)
+    there = describe_like(column, field)
+    if there is not None and column.kind == "list" and not column.padding:
+        check_shape(column, there.shape, place)
+
+
+def _check_type(column: Column, kind: pa.DataType, place: str) -> None:
+    if _kind_of(kind) not in (column.kind, "nothing"):
+        raise kind_error(column, str(kind), place)
+
+
+def _kind_of(kind: pa.DataType) -> str:
+    """What a type can be read as: number, list or text; nothing where all is null; "" for any other."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        kind = kind.storage_type
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    if pa.types.is_null(kind):
+        return "nothing"
+    if _is_text(kind):
+        return "text"
+    if not _is_list(kind):
+        return "number" if _number(kind) else ""
+    while _is_list(kind):
+        kind = kind.value_type
+    return "list" if _number(kind) or pa.types.is_null(kind) else ""
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return is_varying(kind) or bool(pa.types.is_fixed_size_list(kind))
+
+
 def decode(column: Column, chunks: pa.ChunkedArray, place: str) -> NDArray[Any]:
-    """Raw values of a column of one row group; see `columns`. Raises DataError naming `place` for nulls."""
+    """Raw values of a column of one row group; see `columns`.
+
+    Raises DataError naming `place` for another kind of column, and for nulls.
+    """
+    _check_type(column, chunks.type, place)
     array = chunks.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # no chunks at all, or more than fit into one
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], chunks.type)
@@ -119,6 +160,8 @@ def decode(column: Column, chunks: pa.ChunkedArray, place: str) -> NDArray[Any]:
         array = array.storage
     if array.null_count and not column.missing:
         raise null_error(column, place, int(pc.index(array.is_null(), True).as_py()))
+    if pa.types.is_null(array.type):
+        array = array.cast(_arrow_type(column))
     if column.kind == "text":
         return _decode_text(array)
     if isinstance(array, pa.DictionaryArray):
@@ -128,8 +171,25 @@ def decode(column: Column, chunks: pa.ChunkedArray, place: str) -> NDArray[Any]:
     return _decode_numbers(column, array)
 
 
+def decode_with_gaps(column: Column, chunks: pa.ChunkedArray, place: str) -> NDArray[Any]:
+    """As `decode`, with nulls as missing values also where the column may have none."""
+    try:
+        return decode(column, chunks, place)
+    except NullError:
+        return decode(replace(column, missing=True), chunks, place)
+
+
+def _arrow_type(column: Column) -> pa.DataType:
+    if column.kind == "text":
+        return pa.string()
+    number = pa.from_numpy_dtype(column.raw_dtype)
+    return number if column.kind == "number" else pa.list_(number)
+
+
 def _decode_numbers(column: Column, array: pa.Array) -> NDArray[Any]:
-    if pa.types.is_boolean(array.type):
+    if pa.types.is_null(array.type):
+        array = array.cast(pa.from_numpy_dtype(column.raw_dtype))
+    elif pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     elif pa.types.is_decimal(array.type):
         array = array.cast(pa.float64())
@@ -141,7 +201,9 @@ def _decode_numbers(column: Column, array: pa.Array) -> NDArray[Any]:
 
 def _in_place(array: pa.Array) -> NDArray[Any]:
     """The numbers of an array without nulls, not to be written. `to_numpy` would load pandas, where it is installed."""
-    dtype = np.dtype(_number(array.type))
+    name = _number(array.type)
+    assert name is not None, f"{array.type} is no number, and np.dtype(None) is float64"
+    dtype = np.dtype(name)
     if not len(array):
         return np.empty(0, dtype)
     values: NDArray[Any] = np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize)
@@ -224,44 +286,63 @@ def words_of(chunks: pa.ChunkedArray) -> dict[int, str | None]:
     return dict(zip(text_digests(texts).tolist(), texts, strict=True))
 
 
-def null_error(column: Column, place: str, row: int) -> DataError:
+class NullError(DataError):
     """A missing value where none is allowed."""
-    fill = f"if it is a feature, fill it: `data.features: {{{column.name}: {{impute: mean}}}}`"
-    return DataError(
+
+
+def null_error(column: Column, place: str, row: int) -> NullError:
+    """Names the row; the advice is one that the column takes."""
+    chain = "[{impute: unknown}, one_hot]" if column.kind == "text" else "{impute: mean}"
+    fill = f"if it is a feature, fill it: `data.features: {{{column.name}: {chain}}}`"
+    return NullError(
         f"column {column.name!r} has a null in row {row} of {place}",
         "a network needs a number in every place",
         f"remove the row or, {'for a list without elements, write an empty one' if column.padding else fill}",
     )
 
 
-def raw_from_table(columns: Sequence[Column], data: Any) -> dict[str, NDArray[Any]]:
-    """Raw values of the columns of a table, record batch or frame that a user gives. Raises DataError."""
-    table = as_table(data)
+def raw_from_table(columns: Sequence[Column], data: Any) -> tuple[dict[str, NDArray[Any]], pa.Table]:
+    """Raw values of the columns of a table, record batch or frame that a user gives, and it. Raises DataError."""
+    names = [column.name for column in columns]
+    table = as_table(data, names)
     for column in columns:
-        if column.name not in table.column_names:
+        found = table.schema.get_all_field_indices(column.name)
+        if len(found) != 1:
             raise DataError(
-                f"column {column.name!r} is missing",
+                f"column {column.name!r} is {f'there {len(found)} times' if found else 'missing'}",
                 f"the data has {', '.join(table.column_names)}",
-                f"the model needs {', '.join(c.name for c in columns)}",
+                f"the model needs {', '.join(names)}",
             )
-    return {column.name: _given(column, table.column(column.name)) for column in columns}
+        check_field(column, table.schema.field(column.name), GIVEN)
+    return {column.name: _given(column, table.column(column.name)) for column in columns}, table
 
 
 def _given(column: Column, chunks: pa.ChunkedArray) -> NDArray[Any]:
     try:
-        return decode(column, chunks, "the data given")
-    except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"column {column.name!r} is given as {chunks.type}",
-            str(error),
-            f"the model was trained on {column.dtype} values of shape {column.shape}",
-        ) from error
+        return decode(column, chunks, GIVEN)
+    except pa.ArrowException as error:
+        raise kind_error(column, f"{chunks.type}, which cannot be read ({error})", GIVEN) from error
 
 
-def as_table(data: Any) -> pa.Table:
-    """A table from a table, a record batch or a pandas-like frame."""
-    if isinstance(data, pa.Table):
-        return data
-    if isinstance(data, pa.RecordBatch):
-        return pa.Table.from_batches([data])
-    return pa.Table.from_pandas(data, preserve_index=False)
+def as_table(data: Any, names: Sequence[str] = ()) -> pa.Table:
+    """A table from a table, a record batch or a frame (pandas, polars, whatever speaks Arrow's C stream).
+
+    names: of a pandas frame only these columns, where they are there. Raises DataError for anything else.
+    """
+    try:
+        if isinstance(data, pa.RecordBatch):
+            return pa.Table.from_batches([data])
+        if type(data).__module__.startswith("pandas"):
+            wanted = [name for name in data.columns if name in names] if names else data.columns
+            return pa.Table.from_pandas(data[wanted], preserve_index=False)
+        if isinstance(data, pa.Table) or hasattr(data, "__arrow_c_stream__"):
+            return pa.table(data)
+    except (pa.ArrowException, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"cannot read a {type(data).__name__}", _first_line(error), KNOWN) from error
+    raise DataError(
+        f"cannot read a {type(data).__module__}.{type(data).__name__}", "it is no table that is known", KNOWN
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop.data.columns import MISSING_TEXT, Column
-from distprop.data.transforms import Learned, Step, Transform
+from distprop.data.transforms import TRANSFORMS, Learned, Step, Transform
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Feature:
     def width(self) -> int:
         """Values a row, of a fitted feature."""
         last = self.transforms[-1] if self.transforms else None
-        own = len(last.settings["values"]) if last and last.kind == "one_hot" else self.column.width
-        return own + self.indicator * self.column.width
+        own = TRANSFORMS[last.kind].width(last.settings) if last else None
+        return (own or self.column.width) + self.indicator * self.column.width
 
     def fit(self, learned: Mapping[int, Learned]) -> "Feature":
         """The same with complete transforms; `learned` by the transform's place in the chain."""
@@ -44,6 +44,26 @@ class Feature:
         if not self.indicator:
             return values
         return np.concatenate([values, missing(self.column, start)], axis=1)
+
+    def encoded(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Values as the network sees them, float32; what is too large for it becomes infinite, without a warning."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.values(raw).astype(np.float32)
+
+    @property
+    def coded(self) -> bool:
+        """Whether its values are names, not amounts."""
+        return bool(self.transforms) and TRANSFORMS[self.transforms[-1].kind].last
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes the categories that it knows and refuses any other."""
+        last = self.transforms[-1] if self.transforms else None
+        return last is not None and last.kind == "one_hot" and last.settings.get("unknown", "error") == "error"
+
+    def has(self, kind: str) -> bool:
+        """Whether a transform of this kind is in the chain."""
+        return any(transform.kind == kind for transform in self.transforms)
 
     def before(self, transform: int, raw: NDArray[Any]) -> NDArray[Any]:
         """What a transform that learns gets to see: values through those before it; missing ones stay so."""

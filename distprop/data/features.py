@@ -8,17 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop.data.columns import Column, Padding, Raw, raw_from_numpy
+from distprop.data.columns import Column, Padding, Raw
 from distprop.data.feature import Feature
+from distprop.data.given import read_given
 from distprop.data.groups import Group, grouped
+from distprop.data.input_check import Encoded, Rows, bad_row_error, bad_rows
 from distprop.data.moving import centre
-from distprop.data.padding import pad_given
 from distprop.data.transforms import Transform
-from distprop.errors import DataError
-
-
-def _raw_given(column: Column, values: Any) -> NDArray[Any]:
-    return pad_given(column, list(values)) if column.padding else raw_from_numpy(column, values)
 
 
 @dataclass(frozen=True)
@@ -77,46 +73,25 @@ class Features:
         return {"features": self.features, "crop": self.crop}
 
     def apply(self, data: Any) -> NDArray[np.float32]:
-        """What a user predicts on -> (N, *input_shape) float32.
+        """What a user predicts on -> (N, *input_shape) float32; see `read_given`. Raises DataError for any bad row."""
+        given = read_given(self.columns, data)
+        return self.checked(given.raw, given)
 
-        data: pa.Table or RecordBatch, a frame, a mapping of column -> array, or one array: of the only column's values
-        (N, *shape), or (N, D) of single-number columns in the order of `columns`. Raises DataError.
-        """
-        return self.apply_raw(self._raw(data))
+    def checked(self, raw: Raw, rows: Rows) -> NDArray[np.float32]:
+        """As `apply_raw`. Raises DataError that names the first row, and its column, that no network can work with."""
+        x, bad = self.encode(raw)
+        if bad.any():
+            raise bad_row_error(self.features, raw, int(np.flatnonzero(bad)[0]), rows)
+        return x
 
-    def _raw(self, data: Any) -> dict[str, NDArray[Any]]:
-        if isinstance(data, np.ndarray | list):
-            only = self.columns[0] if len(self.columns) == 1 else None
-            if only is not None and only.padding:  # rows need not be equally long
-                return {only.name: pad_given(only, list(data))}
-            return self._raw_from_array(np.asarray(data))
-        if hasattr(data, "schema") or hasattr(data, "to_parquet"):
-            from distprop.data.decoding import raw_from_table  # pyarrow only where Arrow or frames come in
-
-            return raw_from_table(self.columns, data)
-        self._check_names(list(data))
-        return {column.name: _raw_given(column, data[column.name]) for column in self.columns}
-
-    def _raw_from_array(self, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        columns = self.columns
-        if len(columns) == 1:
-            return {columns[0].name: raw_from_numpy(columns[0], array)}
-        if array.ndim != 2 or array.shape[1] != len(columns) or any(column.kind == "list" for column in columns):
-            raise DataError(
-                f"cannot tell columns from an array of shape {array.shape}",
-                f"the model has {len(columns)} columns: {', '.join(c.name for c in columns)}",
-                "give a table or a mapping of column -> values",
-            )
-        return {column.name: raw_from_numpy(column, array[:, i]) for i, column in enumerate(columns)}
-
-    def _check_names(self, given: list[str]) -> None:
-        gone = [column.name for column in self.columns if column.name not in given]
-        if gone:
-            raise DataError(
-                f"column {gone[0]!r} is missing",
-                f"the data has {', '.join(map(str, given))}",
-                f"the model needs {', '.join(c.name for c in self.columns)}",
-            )
+    def encode(self, raw: Raw) -> Encoded:
+        """As `apply_raw`, and which rows are bad; these are zeros."""
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is found here
+            whole = self.whole(raw)
+        bad = bad_rows(self.features, raw, whole)
+        if bad.any():
+            whole = np.where(bad.reshape(-1, *[1] * (whole.ndim - 1)), np.float32(0), whole)
+        return Encoded(centre(whole, self.crop) if self.crop else whole, bad)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: part of a saved model."""

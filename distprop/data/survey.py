@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from distprop.data.columns import Column
 from distprop.data.decoding import describe, words_of
 from distprop.data.feature import Feature
+from distprop.data.input_check import LARGEST, bad_value
 from distprop.data.median import find_medians
 from distprop.data.moments import Moments, merge_moments, moments_of
 from distprop.data.order import Piece
@@ -23,6 +24,7 @@ from distprop.data.receipt import MODULUS, receipt_of
 from distprop.errors import DataError
 
 MOST_VALUES = 10_000  # different values of a column that are kept apart
+SQUARED = 1e150  # larger numbers have squares that float64 cannot sum
 OWN = -1  # in place of a transform's place: the column as it is stored
 SurveyMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -124,10 +126,31 @@ def _survey_piece(part: Part, request: Request, piece: Piece) -> ShardSurvey:
     rows = part.decode(piece.group, table).take(slice(piece.start, piece.stop))
     for column in request.columns:
         _check_finite(part, column.name, rows, rows.columns[column.name], column.missing)
+    for feature in request.features:
+        _check_range(part, feature, rows, "log" if feature.has("log") else "")
+    for column in request.others:
+        _check_range(part, Feature(column), rows, "other")
     moments = {key: moments_of(values) for key, values in _learnt_from(part, request, rows)}
     distinct = {name: _distinct(rows, name, table) for name in request.distinct}
     receipt = receipt_of(rows.positions, rows.columns)
     return ShardSurvey(len(rows.positions), receipt, moments, distinct)
+
+
+def _check_range(part: Part, feature: Feature, rows: Rows, how: str) -> None:
+    """Raise DataError for a value that is too large for float32 where it goes into the network.
+
+    What standardize learns from may be as large as float64 can square; what it makes of it is small.
+    """
+    name = feature.column.name
+    if rows.columns[name].dtype.kind != "f":
+        return
+    with np.errstate(over="ignore"):
+        values = feature.before(len(feature.transforms), rows.columns[name])
+    learns = any(t.kind == "standardize" and t.need for t in feature.transforms)
+    largest = SQUARED if learns and feature.column.kind == "number" else LARGEST
+    wrong = np.abs(values) > values.dtype.type(min(largest, float(np.finfo(values.dtype).max)))
+    if wrong.any():
+        raise _bad_cell(part, name, rows, wrong, how)
 
 
 def _learnt_from(part: Part, request: Request, rows: Rows) -> Iterable[tuple[tuple[str, int], NDArray[Any]]]:
@@ -135,7 +158,7 @@ def _learnt_from(part: Part, request: Request, rows: Rows) -> Iterable[tuple[tup
         name = feature.column.name
         if any(t.kind == "log" for t in feature.transforms):
             values = feature.before(_after_log(feature), rows.columns[name])
-            _check_finite(part, name, rows, values, feature.column.missing)
+            _check_finite(part, name, rows, values, feature.column.missing, "log")
         for i, transform in enumerate(feature.transforms):
             if request.learn and transform.need == "moments":
                 yield (name, i), feature.before(i, rows.columns[name])
@@ -161,24 +184,18 @@ def _distinct(rows: Rows, name: str, table: pa.Table) -> Distinct:
     return _merge_distinct(name, Distinct({}), Distinct(known))
 
 
-def _check_finite(part: Part, name: str, rows: Rows, values: NDArray[Any], missing: bool) -> None:
+def _check_finite(part: Part, name: str, rows: Rows, values: NDArray[Any], missing: bool, how: str = "") -> None:
+    """Raise DataError for the first value that is not finite. how: the transform that made the values."""
     if values.dtype.kind != "f":
         return
     bad = np.isinf(values) if missing else ~np.isfinite(values)
     if bad.any():
-        at = int(np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))[0])
-        raise bad_value(part, name, int(rows.positions[at]), rows.columns[name][at], values[at])
+        raise _bad_cell(part, name, rows, bad, how)
 
 
-def bad_value(part: Part, name: str, position: int, raw: Any, value: Any) -> DataError:
-    """A NaN or infinite value, or one that a transform makes so."""
-    which = int(np.flatnonzero(~np.isfinite(np.asarray(value).reshape(-1)))[0])
-    was = np.asarray(raw).reshape(-1)[which]
-    if np.isnan(was):
-        why = "a network needs a number in every place"
-        fix = f"remove the row or, if it is a feature, fill it: `data.features: {{{name}: {{impute: mean}}}}`"
-    elif np.isinf(was):
-        why, fix = "a network needs a finite number in every place", "correct or remove the row"
-    else:
-        why, fix = "its logarithm is no finite number", f"add to it first: `{name}: {{log: {{add: 1}}}}`"
-    return DataError(f"column {name!r} has {was} in row {part.source.describe_row(position)}", why, fix)
+def _bad_cell(part: Part, name: str, rows: Rows, bad: NDArray[np.bool_], how: str = "") -> DataError:
+    """Names the first of the bad values, (N,) or (N, width)."""
+    flat = bad.reshape(len(bad), -1)
+    at = int(np.flatnonzero(flat.any(axis=1))[0])
+    raw = float(np.asarray(rows.columns[name][at]).reshape(-1)[int(np.flatnonzero(flat[at])[0])])
+    return bad_value(name, part.source.describe_row(int(rows.positions[at])), raw, how)

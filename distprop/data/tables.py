@@ -14,10 +14,18 @@ from distprop.errors import DataError
 SHAPE_KEY = b"shape"
 
 
-def fixed_list(name: str, values: NDArray[Any]) -> tuple[pa.Field, pa.Array]:
-    """A fixed-size list column of values (N, *shape); the shape goes to the field's metadata."""
+def fixed_list(name: str, values: NDArray[Any], null: NDArray[np.bool_] | None = None) -> tuple[pa.Field, pa.Array]:
+    """A fixed-size list column of values (N, *shape); the shape goes to the field's metadata.
+
+    null: which rows (N,) have none; Parquet readers know a null list again only where it may vary in length.
+    """
     shape = values.shape[1:]
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    if null is not None:
+        ends = np.concatenate([[0], np.cumsum(np.where(null, 0, math.prod(shape)))]).astype(np.int32)
+        kept = flat.filter(pa.array(np.repeat(~null, math.prod(shape))))
+        lists = pa.ListArray.from_arrays(pa.array(ends), kept, mask=pa.array(null))
+        return pa.field(name, lists.type, metadata={SHAPE_KEY: json.dumps(shape)}), lists
     item = pa.field("element", flat.type, nullable=False)
     array = pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(item, math.prod(shape)))
     return pa.field(name, array.type, nullable=False, metadata={SHAPE_KEY: json.dumps(shape)}), array

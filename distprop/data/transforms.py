@@ -14,13 +14,19 @@ from numpy.typing import NDArray
 from distprop.data.categories import Categories, Value
 from distprop.data.columns import MISSING_TEXT, Column, text_digest
 from distprop.data.moments import Moments
+from distprop.data.receipt import mix
 from distprop.errors import DataError
 
 CONSTANT = 1e-12  # a spread below this share of the mean is rounding
+UNKNOWN = ("error", "ignore", "own")
 Settings = Mapping[str, Any]
 Learned = Moments | tuple[Value, ...] | float | None
 Step = Callable[[NDArray[Any]], NDArray[Any]]
 Need = Literal["moments", "categories", "median"]
+
+
+def _same_width(_: Settings) -> None:
+    return None
 
 
 class Kind(NamedTuple):
@@ -37,6 +43,7 @@ class Kind(NamedTuple):
     build: Callable[[Column, Settings], Step]
     on: tuple[str, ...]
     last: bool = False  # nothing may come after it
+    width: Callable[[Settings], int | None] = _same_width  # values a row that it makes; None: as many as there were
 
 
 @dataclass(frozen=True)
@@ -220,23 +227,63 @@ def _parse_categories(spec: Any) -> dict[str, Any]:
     return {"values": list(values)}
 
 
+def _parse_one_hot(spec: Any) -> dict[str, Any]:
+    settings = dict(spec) if isinstance(spec, Mapping) else {"values": spec}
+    unknown = settings.pop("unknown", "error")
+    if unknown not in UNKNOWN:
+        raise ValueError(f"unknown is {', '.join(UNKNOWN)}: what becomes of a value that training did not have")
+    values = _parse_categories(settings.pop("values", None))
+    return values | ({} if unknown == "error" else {"unknown": unknown}) | _none(settings)
+
+
 def _needs_categories(settings: Settings) -> Need | None:
     return None if "values" in settings else "categories"
 
 
 def _fit_categories(settings: Settings, learned: Learned) -> dict[str, Any]:
-    return {"values": list(learned)} if isinstance(learned, tuple) else dict(settings)
+    return {**settings, "values": list(learned)} if isinstance(learned, tuple) else dict(settings)
 
 
 def _one_hot(column: Column, settings: Settings) -> Step:
-    """Make a step to one 1 in a row of zeros; all zeros for a value that is not known."""
-    known = Categories(column, tuple(settings["values"]))
+    """Make a step to one 1 in a row of zeros.
+
+    A value that is not known: NaN, which is refused where it is seen; all zeros; or a 1 in a column of its own.
+    """
+    known, unknown = Categories(column, tuple(settings["values"])), settings.get("unknown", "error")
 
     def step(values: NDArray[Any]) -> NDArray[Any]:
         index = known.index(values[:, 0])
-        out = np.zeros((len(values), len(known.values)), dtype=np.float32)
+        out = np.zeros((len(values), _one_hot_width(settings)), dtype=np.float32)
         rows = np.flatnonzero(index >= 0)
         out[rows, index[rows]] = 1.0
+        if unknown == "own":
+            out[index < 0, -1] = 1.0
+        elif unknown == "error":
+            out[index < 0] = np.nan
+        return out
+
+    return step
+
+
+def _one_hot_width(settings: Settings) -> int:
+    return len(settings["values"]) + (settings.get("unknown") == "own")
+
+
+def _parse_hash(spec: Any) -> dict[str, Any]:
+    settings = dict(spec) if isinstance(spec, Mapping) else {"buckets": spec}
+    buckets = settings.pop("buckets", None)
+    if isinstance(buckets, bool) or not isinstance(buckets, int) or buckets < 2:
+        raise ValueError("it takes how many columns values are spread over, 2 or more")
+    return {"buckets": buckets} | _none(settings)
+
+
+def _hash(column: Column, settings: Settings) -> Step:
+    """Make a step to one 1 in a row of zeros, at a place that the value's hash says; no list of values is kept."""
+
+    def step(values: NDArray[Any]) -> NDArray[Any]:
+        codes = values[:, 0] if column.kind == "text" else mix(values[:, 0].astype(np.int64).view(np.uint64))
+        out = np.zeros((len(values), settings["buckets"]), dtype=np.float32)
+        out[np.arange(len(values)), (codes % np.uint64(settings["buckets"])).astype(np.intp)] = 1.0
         return out
 
     return step
@@ -271,7 +318,8 @@ TRANSFORMS: dict[str, Kind] = {
     "scale": Kind(_parse_scale, _needs_nothing, _keep, _scale, NUMERIC),
     "standardize": Kind(_parse_standardize, _needs_moments, _fit_standardize, _standardize, NUMERIC),
     "log": Kind(_parse_log, _needs_nothing, _keep, _log, NUMERIC),
-    "one_hot": Kind(_parse_categories, _needs_categories, _fit_categories, _one_hot, SINGLE, last=True),
+    "one_hot": Kind(_parse_one_hot, _needs_categories, _fit_categories, _one_hot, SINGLE, True, _one_hot_width),
+    "hash": Kind(_parse_hash, _needs_nothing, _keep, _hash, SINGLE, True, lambda settings: int(settings["buckets"])),
     "vocabulary": Kind(_parse_categories, _needs_categories, _fit_categories, _vocabulary, SINGLE, last=True),
     "impute": Kind(_parse_impute, _needs_middle, _fit_impute, _impute, (*NUMERIC, "text")),
 }
@@ -280,7 +328,8 @@ EXAMPLES: dict[str, str] = {
     "scale": "scale: 0.1",
     "standardize": "standardize",
     "log": "log: {add: 1}",
-    "one_hot": "one_hot: auto",
+    "one_hot": "one_hot: {unknown: ignore}",
+    "hash": "hash: 256",
     "vocabulary": "vocabulary: [red, green]",
     "impute": "impute: {value: mean, indicator: true}",
 }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from distprop import __version__
 from distprop.data.features import Features
+from distprop.data.input_check import GIVEN, finite_rows
 from distprop.data.targets import Targets
 from distprop.digest import block_digests, digest
 from distprop.errors import DataError
@@ -98,7 +99,10 @@ class Model:
         x: a numpy array of the one feature column's values, or of all columns side by side; a pandas frame, a
         pa.Table or a dict of columns, by name. Raises DataError where x does not fit.
         """
-        outputs = self.predict_raw(x)
+        return self.answers(self.predict_raw(x))
+
+    def answers(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """What `predict` gives of raw outputs (N, outputs)."""
         if self._task == "regression":
             values = self.fitted_loss.predicted(outputs)
             return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
@@ -108,17 +112,36 @@ class Model:
 
     def predict_proba(self, x: Any) -> NDArray[Any]:
         """The probability of each class, (N, K) float32. Raises DataError for a regression."""
+        return self.probabilities(self.predict_raw(x) if self._task != "regression" else np.empty(0, np.float32))
+
+    def probabilities(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """What `predict_proba` gives of raw outputs (N, outputs). Raises DataError for a regression."""
         if self._task == "regression":
             _no_probabilities(self.fitted_loss.name)
-        shares: NDArray[Any] = self.fitted_loss.activation(self.predict_raw(x))
+        shares: NDArray[Any] = self.fitted_loss.activation(outputs)
         if self._task == "binary":
             second = shares.reshape(len(shares))
             return np.stack([1 - second, second], axis=1)
         return shares
 
     def predict_raw(self, x: Any) -> NDArray[np.float32]:
-        """What the last layer gives, (N, outputs) float32: logits; of `gaussian` means, then log variances."""
-        return self.predict_prepared(self.prepare(x))
+        """What the last layer gives, (N, outputs) float32: logits; of `gaussian` means, then log variances.
+
+        Raises DataError where a row's outputs are not finite.
+        """
+        outputs = self.predict_prepared(self.prepare(x))
+        far = np.flatnonzero(~finite_rows(outputs))
+        if far.size:
+            raise self.overflow_error(f"{far[0]} of {GIVEN}")
+        return outputs
+
+    def overflow_error(self, row: str) -> DataError:
+        """A row, in words, of which the network makes something that is not finite."""
+        return DataError(
+            f"the model has no finite answer to row {row}",
+            "its values lie so far from those of training that float32 overflows",
+            "correct or remove the row",
+        )
 
     def prepare(self, x: Any) -> NDArray[np.float32]:
         """X as the network takes it, (N, *input_shape) float32: named, checked and preprocessed."""
@@ -127,9 +150,10 @@ class Model:
     def predict_prepared(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Raw outputs of rows (N, *input_shape) that need no more preprocessing."""
         outputs = np.empty((len(rows), *self.network.output_shape), np.float32)
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            outputs[part] = self.network.predict(self.flat, rows[part])
+        with np.errstate(over="ignore", invalid="ignore"):  # outputs that are not finite are told, not warned of
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                part = slice(start, start + ROWS_AT_ONCE)
+                outputs[part] = self.network.predict(self.flat, rows[part])
         return outputs
 
     def save(self, folder: str | os.PathLike[str]) -> Path:

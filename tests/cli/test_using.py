@@ -125,7 +125,7 @@ def changed(column, row, value):
         (lambda: rows(20).drop_columns(["kind"]), "no column 'kind'"),
         (lambda: rows(20).set_column(0, "x", pa.array(["text"] * 20)), "column 'x' of bad.parquet is string"),
         (lambda: changed("kind", 7, "d"), "a label that is no class of the model in row 7 of row group 0 of"),
-        (lambda: changed("x", 5, float("nan")), "a value that is not finite in row 5 of row group 0 of"),
+        (lambda: changed("x", 5, float("nan")), "column 'x' has nan in row 5 of row group 0 of"),
         (lambda: changed("x", 5, None), "column 'x' has a null in row 5"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

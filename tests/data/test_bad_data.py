@@ -85,6 +85,53 @@ def test_a_log_of_what_is_not_positive_is_named(tmp_path: Path) -> None:
         ready(write(tmp_path / "bad.parquet", columns()), features={"a": "log"})
 
 
+LARGE: list[tuple[Any, Any, dict[str, Any]]] = [
+    (at(np.arange(20.0), 9, 1e39), None, {}),
+    (at(np.arange(20.0), 9, -1e300), {"a": {"scale": 0.1}}, {}),
+    (at(np.arange(20.0), 9, 1e38), {"a": {"scale": 100}}, {}),
+    (at(np.arange(20.0), 9, 1e300), {"a": "standardize"}, {}),
+    (at(np.zeros((20, 2)), 9, 1e39), {"a": "standardize"}, {}),
+    (at(np.arange(20.0), 9, 1e39), ["b"], {"target": "a", "task": "regression"}),
+    (at(np.arange(20.0), 9, 1e39), ["b"], {"weight": "a"}),
+]
+
+
+@pytest.mark.parametrize(("values", "features", "job"), LARGE, ids=lambda value: str(value)[:20])
+@pytest.mark.filterwarnings("error")
+def test_what_is_too_large_for_float32_is_named_before_training(
+    tmp_path: Path, values: Any, features: Any, job: dict[str, Any]
+) -> None:
+    features = features or ["a"]
+    path = write(tmp_path / "bad.parquet", columns(a=values, b=np.arange(20.0)))
+    with pytest.raises(DataError, match=r"'a' has .*e\+?\d+ in row 2 of row group 1 of .*bad\.parquet") as error:
+        ready(path, features=features, **job)
+    assert ("scale" if job == {} else "divide") in error.value.fix
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_numbers_that_are_standardized_train(tmp_path: Path) -> None:
+    path = write(tmp_path / "large.parquet", columns(a=np.arange(20.0) * 1e100))
+    batch = ready(path, features={"a": "standardize"}).reader("train", 0).batch(0, 0)
+    assert np.abs(batch.x).max() < 2
+
+
+@pytest.mark.parametrize("unknown", ["error", "ignore", "own"])
+def test_a_category_that_training_has_not_is_an_error_unless_the_recipe_says_what_it_becomes(
+    tmp_path: Path, unknown: str
+) -> None:
+    good = write(tmp_path / "good.parquet", columns(a=np.array(["x", "y"] * 10)))
+    bad = write(tmp_path / "bad.parquet", columns(a=at(np.array(["x", "y"] * 10), 9, "z")))
+    wanted = {"valid": bad, "features": {"a": {"one_hot": {"unknown": unknown}}}, "shards": 1}
+    if unknown == "error":
+        with pytest.raises(DataError, match=r"'a' has 'z' in row 2 of row group 1 of .*bad\.parquet") as error:
+            ready(good, **wanted)
+        assert "unknown: ignore" in error.value.fix
+        assert "unknown: own" in error.value.fix
+        return
+    x = next(ready(good, **wanted).reader("valid", 0).evaluation_batches(20)).x
+    assert x[9].tolist() == ([0, 0] if unknown == "ignore" else [0, 0, 1])
+
+
 BAD_JOBS: list[tuple[dict[str, Any], str]] = [
     ({"target": "lable"}, "did you mean `label`"),
     ({"weight": "wieght"}, "no such column"),

@@ -53,6 +53,18 @@ def one_hot(values: Any) -> Any:
     return (values[:, None] == np.unique(values)).astype(float)
 
 
+def hashed(values: Any, buckets: int) -> Any:
+    """By the finalizer of splitmix64, in Python's own whole numbers."""
+
+    def place(value: int) -> int:
+        word = value * 0x9E3779B97F4A7C15 % 2**64
+        word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        word = (word ^ word >> 27) * 0x94D049BB133111EB % 2**64
+        return (word ^ word >> 31) % buckets
+
+    return (np.array([place(int(value)) for value in values])[:, None] == np.arange(buckets)) * 1.0
+
+
 MEAN = np.nanmean(GAPS)
 FILLED = np.where(np.isnan(GAPS), MEAN, GAPS)
 GONE = np.isnan(GAPS)[:, None]
@@ -68,7 +80,11 @@ CASES: list[tuple[str, Any, Any]] = [
     ("log, standardize", {"age": ["log", "standardize"]}, std(np.log(AGE))[:, None]),
     ("one_hot of text", {"tree": "one_hot"}, one_hot(TREE)),
     ("one_hot of codes", {"code": "one_hot"}, one_hot(CODE)),
-    ("one_hot, some known", {"tree": {"one_hot": ["oak", "ash"]}}, (TREE[:, None] == ["oak", "ash"]) * 1.0),
+    ("one_hot, some known", {"tree": {"one_hot": {"values": ["oak", "ash"], "unknown": "ignore"}}},
+     (TREE[:, None] == ["oak", "ash"]) * 1.0),
+    ("one_hot, others in a column", {"tree": {"one_hot": {"values": ["oak", "ash"], "unknown": "own"}}},
+     np.stack([TREE == "oak", TREE == "ash", TREE != "oak"], axis=1) * 1.0),
+    ("hash of codes", {"code": {"hash": 512}}, hashed(CODE, 512)),
     ("vocabulary", {"tree": {"vocabulary": ["fir", "oak"]}}, ((TREE == "fir") + (TREE == "oak") * 2.0)[:, None]),
     ("impute", {"gaps": {"impute": "mean"}}, np.hstack([FILLED[:, None], GONE])),
     ("impute the median", {"gaps": {"impute": {"value": "median", "indicator": False}}},
@@ -106,7 +122,7 @@ def test_a_constant_column_standardizes_to_zero(tmp_path: Path) -> None:
 
 def test_missing_text_is_a_category_where_it_is_filled(tmp_path: Path) -> None:
     table = pa.table({"tree": ["oak", None, "elm", None] * 3, "label": [0, 1, 0, 1] * 3})
-    fill = [{"impute": {"value": "none", "indicator": False}}, "one_hot"]
+    fill = [{"impute": {"value": "none", "indicator": False}}, {"one_hot": {"unknown": "ignore"}}]
     data = ready(write(tmp_path / "a.parquet", table), features={"tree": fill})
     assert data.features.features[0].transforms[-1].settings["values"] == ["elm", "none", "oak"]
     assert_allclose(data.features.apply({"tree": [None, "oak", "ash"]}), [[0, 1, 0], [0, 0, 1], [0, 0, 0]])
@@ -139,6 +155,8 @@ BAD = [
     ({"tree": None}, "text"), (["tree"], "one_hot"), ("all", "text"), ({"agee": None}, "did you mean"),
     ({"age": "one_hot"}, "float64"), ({"age": "sclae"}, "no transform"), ({"age": {"scale": "much"}}, "scale: 0.1"),
     ({"tree": "standardize"}, "text"), ({"tree": ["one_hot", "scale"]}, "data.features.tree"),
+    ({"tree": {"one_hot": {"unknown": "guess"}}}, "error, ignore, own"), ({"tree": {"hash": 1}}, "2 or more"),
+    ({"age": {"hash": 9}}, "float64"), ({"tree": {"one_hot": ["oak", "elm"]}}, "unknown: ignore"),
     ({"label": None}, "target"), ({"gaps": ["standardize", "impute"]}, "first"),
     ({"tree": ["impute", "one_hot"]}, "no mean"), ({"gaps": {"impute": "nothing"}}, "no number"),
     ({"tree": [{"impute": "median"}, "one_hot"]}, "no median"), ({"image": {"impute": "median"}}, "single numbers"),
