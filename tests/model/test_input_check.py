@@ -239,7 +239,9 @@ def test_a_masked_value_is_a_missing_one() -> None:
         model().predict({"age": np.ma.masked_array(AGES, mask=[0, 1, 0, 0, 0]), "town": TOWNS})
 
 
-@pytest.mark.parametrize("given", [{"age", "town"}, "rows.parquet", 7, None, object()], ids=str)
+@pytest.mark.parametrize(
+    "given", [{"age", "town"}, "rows.parquet", 7, None, object()], ids=lambda one: type(one).__name__
+)
 def test_what_is_no_table_is_refused_with_those_that_are_known(given: Any) -> None:
     with pytest.raises(DataError, match="cannot read a") as error:
         model().predict(given)
