@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop.protocol.messages import Address
-from distprop.runtime.wire.handshake import admit, knock
+from distprop.runtime.wire.handshake import Admission, knock, take
 from distprop.runtime.wire.lobby import listen_on
 from distprop.runtime.wire.post import Post
 
@@ -47,7 +47,10 @@ def echo_framed(address: str, tell: Tell) -> None:
     with listen_on(address) as listener:
         tell(listener.getsockname()[1])
         sock, _ = listener.accept()
-    peer, post = admit(sock, SECRET), Post()
+    admission, post = Admission(SECRET), Post()
+    while admission.peer is None:
+        sock.sendall(admission.hear(take(sock, admission.needs)))
+    peer = admission.peer
     post.connect(peer, sock)
     while post.peers:
         for mail in post.poll(PATIENCE):

@@ -1,14 +1,17 @@
 """Who does not know the job's secret is not let in, and is counted."""
 
+import errno
+import hmac
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
 from distprop.protocol.messages import Address
-from distprop.runtime.wire.handshake import StrangerError, knock
+from distprop.runtime.wire import lobby
+from distprop.runtime.wire.handshake import HELLO, Admission, StrangerError, knock
 from distprop.runtime.wire.lobby import Lobby, listen_on
 
 SECRET = b"s" * 32
@@ -84,3 +87,96 @@ def test_a_lobby_that_is_closed_takes_nobody(guests: Guests) -> None:
     guests.lobby.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(door, timeout=10)
+
+
+def test_idle_guests_cost_no_threads_and_hold_nobody_up(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are: those that came first make room."""
+    monkeypatch.setattr(lobby, "MOST_GUESTS", 20)
+    monkeypatch.setattr(lobby, "GRACE", 0.05)
+    threads = threading.active_count()
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(guests.connect())
+        with guests.connect() as sock:
+            knock(sock, SECRET, Address("worker", 7))
+            assert guests.came.wait(10)
+        assert threading.active_count() <= threads
+        assert len(guests.lobby._guests) <= 20
+        assert guests.lobby.refused >= 80
+
+
+def test_a_guest_has_so_long_to_prove_itself_and_no_longer(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that says a byte now and then."""
+    monkeypatch.setattr(lobby, "TIMEOUT", 0.2)
+    with guests.connect() as silent, guests.connect() as slow:
+        ended = threading.Event()
+        drops = threading.Thread(target=_drop, args=(slow, ended))
+        drops.start()
+        assert silent.recv(1) == b""
+        assert ended.wait(10)
+        drops.join()
+    assert guests.lobby.refused == 2 and guests.here == []
+
+
+def _drop(sock: socket.socket, ended: threading.Event) -> None:
+    with suppress(OSError):
+        while True:
+            sock.sendall(b"a")
+            sock.settimeout(0.02)
+            with suppress(TimeoutError):
+                if not sock.recv(1):
+                    break
+    ended.set()
+
+
+@pytest.mark.parametrize("cut", [1, 7, 31, 33])
+def test_a_handshake_may_come_in_pieces(cut: int) -> None:
+    admission, said = Admission(SECRET), b""
+    ours, theirs = socket.socketpair()
+    guest = threading.Thread(target=knock, args=(ours, SECRET, Address("server", 5)))
+    guest.start()
+    theirs.settimeout(10)
+    while admission.peer is None:
+        said += theirs.recv(min(cut, admission.needs - len(said)))
+        if len(said) == admission.needs:
+            theirs.sendall(admission.hear(said))
+            said = b""
+    guest.join()
+    assert admission.peer == Address("server", 5)
+    ours.close(), theirs.close()
+
+
+def test_a_role_that_nobody_has_is_refused() -> None:
+    admission = Admission(SECRET)
+    mine = admission.hear(bytes(32))[:32]
+    hello = HELLO.pack(9, 1)
+    with pytest.raises(StrangerError, match="our language"):
+        admission.hear(hmac.digest(SECRET, b"guest" + mine + bytes(32) + hello, "sha256") + hello)
+
+
+def test_a_lobby_lives_on_where_no_descriptor_is_left(guests: Guests, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exhausted:
+        """A listener that has a descriptor for the second connection only."""
+
+        def __init__(self, listener: socket.socket) -> None:
+            self._listener, self.asked = listener, 0
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._listener, name)
+
+        def accept(self) -> object:
+            self.asked += 1
+            if self.asked == 1:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self._listener.accept()
+
+    exhausted = Exhausted(listen_on("127.0.0.1"))
+    door = exhausted.getsockname()  # type: ignore[operator]
+    monkeypatch.setattr(lobby, "PAUSE", 0.01)
+    with (
+        closing(Lobby(exhausted, SECRET, guests.welcome)),  # type: ignore[arg-type]
+        socket.create_connection(door, timeout=10) as sock,
+    ):
+        knock(sock, SECRET, Address("worker", 7))
+        assert guests.came.wait(10)
+    assert exhausted.asked == 2

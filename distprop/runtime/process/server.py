@@ -1,5 +1,6 @@
 """A server's process: the host's shared memory, its workers' connections, and its part of the parameter server."""
 
+import logging
 import os
 import secrets
 import signal
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from distprop.errors import LostError
+from distprop.errors import DistpropError, LostError
 from distprop.protocol import messages, rhythm, server
 from distprop.protocol.course import TRAIN
 from distprop.protocol.effects import Send
@@ -36,6 +37,8 @@ from distprop.runtime.wire.reaching import reach
 from distprop.runtime.wire.seal import Credentials
 from distprop.runtime.wire.segment import Segment
 from distprop.runtime.wire.slate import Slate, blank, paired
+
+_log = logging.getLogger("distprop")
 
 TICK = 0.5  # seconds between two words of a silent server
 SAMPLE = 2.0  # seconds between two samples of the host
@@ -157,7 +160,18 @@ class ServerProcess:
         self._post.put(_Arrival(sock), peer)
 
     def _welcome_worker(self, peer: Address, sock: socket.socket) -> None:
-        """Swap descriptors with a worker of this host; called in the thread of its handshake."""
+        """It has proved itself, and may take its time: others are let in meanwhile."""
+        threading.Thread(target=self._exchange, args=(peer, sock), name="welcome", daemon=True).start()
+
+    def _exchange(self, peer: Address, sock: socket.socket) -> None:
+        """Swap descriptors with a worker of this host."""
+        try:
+            self._swap(peer, sock)
+        except (OSError, ValueError, DistpropError) as error:
+            _log.warning("worker %d went away before it was here: %s", peer.number, error)
+            sock.close()
+
+    def _swap(self, peer: Address, sock: socket.socket) -> None:
         data, (slots, theirs), _, _ = socket.recv_fds(sock, PID.size, 2)
         (pid,) = PID.unpack(data + take(sock, PID.size - len(data)))
         mine = blank(f"server-{self._me}-{peer.number}")

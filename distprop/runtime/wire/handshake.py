@@ -1,6 +1,6 @@
 """Proof, before anything else is read, that both ends of a connection know the job's secret.
 
-Challenge and response with HMAC-SHA256, both ways; a stranger's bytes never reach the unpickler.
+Challenge and response with HMAC-SHA256, both ways; a stranger's bytes reach nothing else.
 """
 
 import hmac
@@ -32,15 +32,29 @@ def knock(sock: socket.socket, secret: bytes, me: Address) -> None:
     sock.sendall(_prove(secret, b"guest", theirs, mine, hello) + hello)
 
 
-def admit(sock: socket.socket, secret: bytes) -> Address:
-    """As the end that was connected to: who it is. Raises StrangerError, OSError."""
-    sock.settimeout(TIMEOUT)
-    theirs, mine = take(sock, NONCE), secrets.token_bytes(NONCE)
-    sock.sendall(mine + _prove(secret, b"host", theirs, mine))
-    proof, hello = take(sock, NONCE), take(sock, HELLO.size)
-    _require(proof, _prove(secret, b"guest", mine, theirs, hello))
-    role, number = HELLO.unpack(hello)
-    return Address(ROLES[role], number)  # type: ignore[arg-type]  # one of the literals
+class Admission:
+    """The end that was connected to, without its socket: it is told what the other said, and says what to answer.
+
+    needs: how many bytes it must be told next. peer: who it is, once that is proved.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret, self._theirs, self._mine = secret, b"", secrets.token_bytes(NONCE)
+        self.needs = NONCE
+        self.peer: Address | None = None
+
+    def hear(self, said: bytes) -> bytes:
+        """The answer to `needs` bytes. Raises StrangerError where they prove nothing."""
+        if not self._theirs:
+            self._theirs, self.needs = said, NONCE + HELLO.size
+            return self._mine + _prove(self._secret, b"host", said, self._mine)
+        proof, hello = said[:NONCE], said[NONCE:]
+        _require(proof, _prove(self._secret, b"guest", self._mine, self._theirs, hello))
+        role, number = HELLO.unpack(hello)
+        if role >= len(ROLES):
+            raise StrangerError("a peer does not speak our language", f"it says that it is a number {role}")
+        self.peer = Address(ROLES[role], number)  # type: ignore[arg-type]  # one of the literals
+        return b""
 
 
 def take(sock: socket.socket, count: int) -> bytes:

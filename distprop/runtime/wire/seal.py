@@ -70,9 +70,12 @@ class Sealed(ssl.SSLSocket):
 
 
 def seal_host(sock: socket.socket, credentials: Credentials) -> ssl.SSLSocket:
-    """As the end that was connected to. Raises OSError: ssl.SSLError where the guest has no certificate of the job."""
-    sock.settimeout(TIMEOUT)
-    return context_of(credentials, host=True).wrap_socket(sock, server_side=True)
+    """As the end that was connected to, of a socket that does not wait; `do_handshake` is still to be done.
+
+    That raises ssl.SSLError, an OSError, where the guest has no certificate of the job.
+    """
+    context = context_of(credentials, host=True)
+    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
 
 
 def seal_guest(sock: socket.socket, credentials: Credentials) -> ssl.SSLSocket:
