@@ -124,5 +124,6 @@ def check_columns(source: Source, columns: Sequence[Column], others: Sequence[st
                 f"it has {', '.join(source.schema.names)}",
                 suggest_name(name, source.schema.names),
             )
+    source.need([*(column.name for column in columns), *others], "the model")
     for column in columns:
         check_field(column, source.schema.field(column.name), source.name)

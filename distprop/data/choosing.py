@@ -1,5 +1,6 @@
 """Which columns are features, from what the recipe says and what the data has."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -11,9 +12,13 @@ import pyarrow as pa
 from distprop.data.columns import Column, Padding
 from distprop.data.decoding import describe, describe_padded, is_varying
 from distprop.data.feature import Feature
+from distprop.data.tables import FOLDER_KEY
 from distprop.data.transforms import TRANSFORMS, Transform, parse_transforms
 from distprop.errors import DataError
 from distprop.suggest import suggest_name
+
+WRITERS_OWN = ("__index_level_*__", "__null_dask_index__", "Unnamed: [0-9]*", "_hoodie_*", "")
+"""Names of columns that pandas, dask, pandas' CSV and Hudi write for themselves."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,11 @@ def resolve_features(spec: Any, reserved: Sequence[str], schema: pa.Schema) -> F
 
     spec: "all", a list of names or globs, or a mapping of name or glob -> transforms. Raises DataError.
     """
-    free = [name for name in schema.names if name not in reserved]
+    own = writers_own(schema)
+    free = [name for name in schema.names if name not in reserved and name not in own]
     if spec is None or spec == "all":
         chosen, left_out = _all(free, schema)
+        left_out += [name for name in own if name not in reserved]
     else:
         wanted = dict(spec) if isinstance(spec, Mapping) else dict.fromkeys([spec] if isinstance(spec, str) else spec)
         chosen, left_out = _matches(wanted, free, reserved, schema), []
@@ -42,6 +49,24 @@ def resolve_features(spec: Any, reserved: Sequence[str], schema: pa.Schema) -> F
             "name the columns to learn from",
         )
     return FeaturePlan(tuple(_feature(name, how, schema) for name, how in chosen.items()), tuple(left_out))
+
+
+def writers_own(schema: pa.Schema) -> dict[str, str]:
+    """Columns that are no data: name -> what they are. `all` and globs leave them out; by name they can be had."""
+    described = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+    kept = {name for name in described.get("index_columns", ()) if isinstance(name, str)}
+    found = {}
+    for field in schema:
+        if from_folders(schema, field.name):
+            found[field.name] = "the names of folders give it"
+        elif field.name in kept or any(fnmatchcase(field.name, pattern) for pattern in WRITERS_OWN):
+            found[field.name] = "its writer keeps it for itself, as an index"
+    return found
+
+
+def from_folders(schema: pa.Schema, name: str) -> bool:
+    """Whether the names of folders give this column."""
+    return FOLDER_KEY in (schema.field(name).metadata or {})
 
 
 def _all(free: Sequence[str], schema: pa.Schema) -> tuple[dict[str, Any], list[str]]:

@@ -10,7 +10,7 @@ from distprop.data.augmenting import Augmentation, parse_augment
 from distprop.data.choosing import FeaturePlan, missing_column, resolve_features
 from distprop.data.classes import check_classes, check_count, resolve_classes
 from distprop.data.columns import Column
-from distprop.data.decoding import describe
+from distprop.data.decoding import check_field, describe
 from distprop.data.feature import Feature
 from distprop.data.features import Features
 from distprop.data.input_check import unknown_category
@@ -66,6 +66,7 @@ def prepare(
         wanted.features, [wanted.target, *([wanted.weight] if wanted.weight else [])], source.schema
     )
     others = (target, *((weight,) if weight else ()))
+    source.need([*(f.column.name for f in plan.features), *(column.name for column in others)], "the job")
     request = Request(plan.features, others, _distinct(plan, target, task))
     parts = _parts(wanted, source, request, target, task, seed, survey_map)
     found = {
@@ -200,14 +201,9 @@ def _other_part(split: str, paths: Any, train: Source, columns: tuple[Column, ..
     for column in columns:
         if column.name not in source.schema.names:
             raise missing_column(f"data.{split} ({source.name}) needs {column.name!r}", column.name, source.schema)
-        here, there = source.schema.field(column.name).type, train.schema.field(column.name).type
-        if here != there:
-            raise DataError(
-                f"column {column.name!r} is {here} in data.{split} and {there} in data.train",
-                f"{source.name} was written in another way",
-                "write both with the same types",
-            )
-    return Part(source, columns)
+        check_field(column, source.schema.field(column.name), f"data.{split} ({source.name})")
+    source.need([column.name for column in columns], f"data.{split}")
+    return Part(source.like(train), columns)
 
 
 def _fit(feature: Feature, found: ShardSurvey) -> Feature:

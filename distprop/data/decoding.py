@@ -32,14 +32,14 @@ def describe(field: pa.Field) -> Column | None:
         return _list_column(field.name, kind.value_type, tuple(kind.shape))
     if isinstance(kind, pa.DictionaryType):
         return describe(field.with_type(kind.value_type))
-    if _is_text(kind):
+    if is_text(kind):
         return Column(field.name, "text", "text")
     if pa.types.is_fixed_size_list(kind):
         inner, sizes = _nested(kind)
         return _list_column(field.name, inner, _checked_shape(field.name, declared or sizes, math.prod(sizes)))
     if is_varying(kind):
         return _list_column(field.name, kind.value_type, declared) if declared else None
-    dtype = _number(kind)
+    dtype = number_name(kind)
     return Column(field.name, "number", dtype) if dtype else None
 
 
@@ -73,16 +73,17 @@ def _nested(kind: pa.DataType) -> tuple[pa.DataType, tuple[int, ...]]:
 
 
 def _list_column(name: str, value_type: pa.DataType, shape: tuple[int, ...]) -> Column | None:
-    dtype = _number(value_type)
+    dtype = number_name(value_type)
     return Column(name, "list", dtype, shape) if dtype and math.prod(shape) else None
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is that of texts, as long as they like."""
     view = getattr(pa.types, "is_string_view", lambda _: False)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or view(kind))
 
 
-def _number(kind: pa.DataType) -> str | None:
+def number_name(kind: pa.DataType) -> str | None:
     """NumPy's name of a number type; booleans are kept as uint8, decimals as float64."""
     if pa.types.is_boolean(kind):
         return "uint8"
@@ -134,13 +135,13 @@ def _kind_of(kind: pa.DataType) -> str:
         kind = kind.value_type
     if pa.types.is_null(kind):
         return "nothing"
-    if _is_text(kind):
+    if is_text(kind):
         return "text"
     if not _is_list(kind):
-        return "number" if _number(kind) else ""
+        return "number" if number_name(kind) else ""
     while _is_list(kind):
         kind = kind.value_type
-    return "list" if _number(kind) or pa.types.is_null(kind) else ""
+    return "list" if number_name(kind) or pa.types.is_null(kind) else ""
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -201,7 +202,7 @@ def _decode_numbers(column: Column, array: pa.Array) -> NDArray[Any]:
 
 def _in_place(array: pa.Array) -> NDArray[Any]:
     """The numbers of an array without nulls, not to be written. `to_numpy` would load pandas, where it is installed."""
-    name = _number(array.type)
+    name = number_name(array.type)
     assert name is not None, f"{array.type} is no number, and np.dtype(None) is float64"
     dtype = np.dtype(name)
     if not len(array):

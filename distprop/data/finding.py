@@ -2,9 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -12,11 +14,52 @@ from pyarrow import fs
 from distprop.errors import DataError
 
 PARQUET_ENDINGS = (".parquet", ".parq", ".pq")
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # as writers of partitioned tables call a null
 
 
-def find_files(names: Sequence[str]) -> tuple[Any, tuple[str, ...], tuple[tuple[int, int], ...]]:
-    """(filesystem, file paths, their (bytes, modified ns)); paths sorted, each once. Raises DataError."""
-    found: dict[str, tuple[int, int]] = {}
+Value = int | str | None  # of a folder's name
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files in sorted order, each once; stamps: (bytes, modified ns); bases: the folder that was named, of each."""
+
+    filesystem: Any
+    files: tuple[str, ...]
+    stamps: tuple[tuple[int, int], ...]
+    bases: tuple[str, ...]
+
+
+def folder_values(found: Found, stored: Container[str]) -> tuple[dict[str, Value], ...]:
+    """Of each file the columns that its folders give: `year=2026/town=Rome/a.parquet`. What files store beats them."""
+    texts = [_parts(path, base) for path, base in zip(found.files, found.bases, strict=True)]
+    whole = {name for parts in texts for name in parts}
+    for parts in texts:
+        whole -= {name for name, text in parts.items() if text is not None and not _WHOLE.fullmatch(text)}
+    return tuple(
+        {
+            name: int(text) if text is not None and name in whole else text
+            for name, text in parts.items()
+            if name not in stored
+        }
+        for parts in texts
+    )
+
+
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
+
+
+def _parts(path: str, base: str) -> dict[str, str | None]:
+    inside = path[len(base) :].strip("/").split("/")[:-1] if base else []
+    pairs = [part.partition("=") for part in inside]
+    return {
+        unquote(name): None if text == NO_VALUE else unquote(text) for name, is_pair, text in pairs if is_pair and name
+    }
+
+
+def find_files(names: Sequence[str]) -> Found:
+    """The Parquet files that are meant. Raises DataError."""
+    found: dict[str, tuple[fs.FileInfo, str]] = {}
     filesystem = None
     for name in names:
         this, path = _filesystem(name)
@@ -27,9 +70,46 @@ def find_files(names: Sequence[str]) -> tuple[Any, tuple[str, ...], tuple[tuple[
                 "copy the files to one place",
             )
         filesystem = this
-        found.update({info.path: (info.size, info.mtime_ns or 0) for info in _infos(this, path, name)})
-    paths = tuple(sorted(found))
-    return filesystem, paths, tuple(found[path] for path in paths)
+        base = "" if filesystem.get_file_info(path).type == fs.FileType.File else _base(path)
+        found.update({info.path: (info, base) for info in _infos(this, path, name)})
+    paths = _each_once(sorted(found)) if isinstance(filesystem, fs.LocalFileSystem) else sorted(found)
+    infos = [found[path][0] for path in paths]
+    stamps = tuple((info.size, info.mtime_ns or 0) for info in infos)
+    return Found(filesystem, tuple(paths), stamps, tuple(found[path][1] for path in paths))
+
+
+def _each_once(paths: Sequence[str]) -> list[str]:
+    """The paths without those that are links to another one."""
+    known: dict[tuple[int, int], str] = {}
+    for path in paths:
+        status = os.stat(path)
+        known.setdefault((status.st_dev, status.st_ino), path)
+    return list(known.values())
+
+
+def _base(path: str) -> str:
+    """The folder itself, or the one in which a glob begins to look."""
+    match = re.search(r"[*?\[]", path)
+    return path if match is None else path[: match.start()].rpartition("/")[0] or "/"
+
+
+def _listing(filesystem: Any, folder: str) -> list[fs.FileInfo]:
+    """All that is in a folder and those in it. A link to a folder is followed, but none is listed twice."""
+    if not isinstance(filesystem, fs.LocalFileSystem):
+        return list(filesystem.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True)))
+    if not os.path.isdir(folder):
+        return []
+    paths: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    for here, folders, files in os.walk(folder, onerror=_fail, followlinks=True):
+        status = os.stat(here)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        paths += [f"{here.rstrip('/')}/{name}" for name in (*folders, *files)]
+    return list(filesystem.get_file_info(paths))
 
 
 def covers(name: str, path: Path) -> bool:
@@ -71,7 +151,7 @@ def _infos(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
 
 
 def _in_folder(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
-    listing = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+    listing = _listing(filesystem, path)
     _refuse_table_formats(listing, path, name)
     files = [info for info in listing if _is_data(info, path)]
     if not files:
@@ -91,6 +171,11 @@ def _is_data(info: fs.FileInfo, base: str) -> bool:
     return info.type == fs.FileType.File and not hidden and info.path.endswith(PARQUET_ENDINGS)
 
 
+def _fail(error: OSError) -> None:
+    """A folder that cannot be looked into holds rows that would be missing."""
+    raise error
+
+
 def _refuse_table_formats(listing: Iterable[fs.FileInfo], path: str, name: str) -> None:
     names = {info.path[len(path) :].strip("/") for info in listing}
     delta = any(inside.split("/")[-1] == "_delta_log" for inside in names)
@@ -105,9 +190,8 @@ def _refuse_table_formats(listing: Iterable[fs.FileInfo], path: str, name: str) 
 
 
 def _by_glob(filesystem: Any, path: str, name: str) -> list[fs.FileInfo]:
-    base = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0] or "/"  # type: ignore[union-attr]
-    pattern = re.compile(_glob_to_regex(path))
-    listing = filesystem.get_file_info(fs.FileSelector(base, recursive=True, allow_not_found=True))
+    base, pattern = _base(path), re.compile(_glob_to_regex(path))
+    listing = _listing(filesystem, base)
     files = [i for i in listing if i.type == fs.FileType.File and pattern.fullmatch(i.path)]
     if not files:
         raise DataError(f"no file matches {name}", f"looked in {base}", "check the pattern; `**` goes into folders")

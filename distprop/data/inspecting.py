@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from distprop.data.choosing import missing_column
+from distprop.data.choosing import from_folders, missing_column, writers_own
 from distprop.data.columns import MISSING_TEXT, Column
 from distprop.data.decoding import decode, describe, is_varying
 from distprop.data.leaking import leak
@@ -53,7 +53,8 @@ def suggest(path: str, target: str) -> dict[str, Any]:
     source = open_source(path)
     if target not in source.schema.names:
         raise missing_column(f"--target names {target!r}", target, source.schema)
-    looks, left_out = _look(source)
+    source.need(source.schema.names, "init")
+    looks, left_out = _look(source, target)
     if target in left_out:
         raise DataError(
             f"target {target!r} cannot be learned", f"its type is {source.schema.field(target).type}", "name another"
@@ -87,10 +88,12 @@ def _choose(looks: Mapping[str, Look], target: str) -> tuple[dict[str, Any], dic
     return {name: _transform(looks[name]) for name in signs if name in keep}, comments
 
 
-def _look(source: Source) -> tuple[dict[str, Look], dict[str, str]]:
+def _look(source: Source, target: str) -> tuple[dict[str, Look], dict[str, str]]:
     columns = {field.name: describe(field) for field in source.schema}
     left_out = {n: _no_column(source.schema.field(n)) for n, c in columns.items() if c is None}
-    usable = [column for column in columns.values() if column is not None]
+    indices = {name: why for name, why in writers_own(source.schema).items() if not from_folders(source.schema, name)}
+    left_out |= {name: why for name, why in indices.items() if name != target}
+    usable = [column for column in columns.values() if column is not None and column.name not in left_out]
     table = _first_rows(source, [column.name for column in usable])
     return {
         column.name: _look_at(column, table.column(column.name), _named(source, column)) for column in usable

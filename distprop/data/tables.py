@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from distprop.errors import DataError
 
 SHAPE_KEY = b"shape"
+FOLDER_KEY = b"folder"  # in the metadata of a column that the names of folders give
 
 
 def fixed_list(name: str, values: NDArray[Any], null: NDArray[np.bool_] | None = None) -> tuple[pa.Field, pa.Array]:

@@ -193,18 +193,6 @@ def truncated(folder: Path) -> str:
     return str(path)
 
 
-def other_columns(folder: Path) -> str:
-    numbered(folder / "a.parquet", 9)
-    write(folder / "b.parquet", {"id": np.arange(3)})
-    return str(folder)
-
-
-def other_types(folder: Path) -> str:
-    write(folder / "a.parquet", {"id": np.arange(3)})
-    write(folder / "b.parquet", {"id": np.arange(3.0)})
-    return str(folder)
-
-
 def delta(folder: Path) -> str:
     numbered(folder / "a.parquet", 9)
     (folder / "_delta_log").mkdir()
@@ -229,8 +217,6 @@ PLACES: list[tuple[Callable[[Path], str], str]] = [
     (empty, "it is empty"),
     (only_csv, "distprop import"),
     (truncated, "truncated"),
-    (other_columns, "in one of them only"),
-    (other_types, "int64 in one and double in the other"),
     (delta, "Delta"),
     (iceberg, "Iceberg"),
 ]  # fmt: skip
