@@ -10,6 +10,9 @@ import click
 from distprop.cli.options import debug_option
 from distprop.errors import ConfigError
 
+FEATURES = "data.features."
+MOST_TOLD = 20
+
 
 @click.command(short_help="Look at DATA and write a config that runs.")
 @click.argument("data")
@@ -32,8 +35,17 @@ def init(data: str, target: str, out: Path | None, force: bool) -> None:
     path = out or Path(f"{job['name']}.yaml")
     check_output(path, open_source(expanded).files)
     _write(path, job, comments, force)
+    for line in _told(comments):
+        click.echo(line, err=True)
     click.echo(f"wrote {path}", err=True)
     click.echo(f"next: distprop train {path}")
+
+
+def _told(comments: Mapping[str, str]) -> list[str]:
+    """What was left out, changed or doubtful, one line a column; a wide table's last ones are counted."""
+    lines = [f"{key.removeprefix(FEATURES)}: {why}" for key, why in comments.items() if key.startswith(FEATURES)]
+    more = len(lines) - MOST_TOLD
+    return lines if more <= 0 else [*lines[:MOST_TOLD], f"and {more:,} more columns: see the comments in the config"]
 
 
 def _completed(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,6 +92,13 @@ def _size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int,
     return int(match[1]), int(match[2])
 
 
+def _one_character(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """A separator; a tab may be written as backslash and t."""
+    if text is not None and len(text := text.replace("\\t", "\t")) != 1:
+        raise click.BadParameter("write one character")
+    return text
+
+
 @click.command("import", short_help="Turn CSV, NPZ, IDX or images into Parquet.")
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="The folder to write Parquet files into.")
@@ -91,15 +110,24 @@ def _size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int,
 )
 @click.option("--size", callback=_size, metavar="HxW", help="Of images: bring all to this size.")
 @click.option("--grey", is_flag=True, help="Of images: keep brightness only.")
+@click.option("--delimiter", callback=_one_character, help="Of CSV: between columns; default: by the first lines.")
+@click.option("--decimal", callback=_one_character, default=".", show_default=True, help="Of CSV: the decimal point.")
+@click.option("--thousands", callback=_one_character, help="Of CSV: between groups of three digits, as in 6,000.50.")
+@click.option("--text", multiple=True, metavar="COLUMN", help="Of CSV: keep it as written (01005); may be given often.")
+@click.option("--null", multiple=True, metavar="TEXT", help="Of CSV: stands for a missing value; may be given often.")
 @debug_option
-def import_data(sources: tuple[str, ...], out: str, kind: str, size: tuple[int, int] | None, grey: bool) -> None:
+def import_data(
+    sources: tuple[str, ...], out: str, kind: str, size: tuple[int, int] | None, grey: bool, **csv: Any
+) -> None:
     """Turn SOURCES into Parquet files that train as they are.
 
     SOURCES are CSV files, NPZ archives, a folder of IDX files, or a folder with one folder of images a class.
     """
+    from distprop.data.csv_options import CsvOptions
     from distprop.data.importing import import_data as import_files
 
-    written = import_files(sources, out, kind, size, grey)
+    options = CsvOptions(**{**csv, "thousands": csv["thousands"] or ""})
+    written = import_files(sources, out, kind, size, grey, options, lambda line: click.echo(line, err=True))
     for path in written:
         click.echo(f"wrote {path}", err=True)
     train = next((path for path in written if path.stem == "train"), written[0])

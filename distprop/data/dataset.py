@@ -28,6 +28,8 @@ from distprop.errors import ConfigError, DataError
 __all__ = ["Dataset", "Split", "prepare"]
 
 SHUFFLE_ROWS = 16_384
+SINGLE = "y.reshape(-1) instead of y of shape (N, 1)"
+ONE_HOT = "y.argmax(axis=1) of one-hot rows; lists of amounts are learned with `loss: mean_squared_error`"
 CODES = ("one_hot", "vocabulary", "hash", "pad")  # transforms whose values are no amounts
 
 
@@ -107,7 +109,7 @@ def _target(source: Source, name: str, task: Task) -> Column:
         raise DataError(
             f"target {name!r} has lists of {column.width} values",
             "classes are single values",
-            "train it with `loss: mean_squared_error`, or name another target",
+            f"give one value a row: {SINGLE if column.width == 1 else ONE_HOT}",
         )
     return column
 
@@ -129,7 +131,14 @@ def _weight(source: Source, name: str | None) -> Column | None:
 
 def _check_weights(parts: Mapping[str, Part], name: str, found: Mapping[str, ShardSurvey]) -> None:
     for split, part in parts.items():
-        lowest = float(found[split].moments[name, OWN].low[0])
+        seen = found[split].moments[name, OWN]
+        lowest = float(seen.low[0])
+        if float(seen.high[0]) == 0.0 == lowest:
+            raise DataError(
+                f"weight {name!r} of {part.source.name} is 0 in every row",
+                "rows without weight teach and measure nothing",
+                "use weights above 0 for the rows that count",
+            )
         if lowest < 0.0:
             raise DataError(
                 f"weight {name!r} of {part.source.name} is as low as {lowest}",

@@ -294,7 +294,10 @@ class NullError(DataError):
 def null_error(column: Column, place: str, row: int) -> NullError:
     """Names the row; the advice is one that the column takes."""
     chain = "[{impute: unknown}, one_hot]" if column.kind == "text" else "{impute: mean}"
-    fill = f"if it is a feature, fill it: `data.features: {{{column.name}: {chain}}}`"
+    codes = f" (codes: `{column.name}: [{{impute: -1}}, one_hot]`)" if column.dtype.startswith("int") else ""
+    fill = (
+        f"if it is a feature, fill it: `data.features: {{{column.name}: {chain}}}`{codes if column.shape == () else ''}"
+    )
     return NullError(
         f"column {column.name!r} has a null in row {row} of {place}",
         "a network needs a number in every place",

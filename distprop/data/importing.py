@@ -7,10 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distprop.data.cachedir import write_whole
-from distprop.data.csv_files import csv_to_parquet
+from distprop.data.csv_files import NO_OPTIONS, csv_to_parquet
+from distprop.data.csv_options import CsvOptions
 from distprop.data.idx import read_idx_folder
 from distprop.data.images import IMAGE_ENDINGS, read_images
 from distprop.data.npz import read_npz
+from distprop.data.numbers_in_text import Say
 from distprop.errors import DataError
 
 ROWS_PER_GROUP = 4_096
@@ -24,23 +26,31 @@ def import_data(
     kind: str = "auto",
     size: tuple[int, int] | None = None,
     grey: bool = False,
+    csv: CsvOptions = NO_OPTIONS,
+    say: Say = lambda _: None,
 ) -> list[Path]:
     """Write the rows of foreign files as Parquet into the folder `out`, and return the files written.
 
-    kind: csv, npz, idx, images, or auto: by the files' endings. size (height, width) and grey: for images only.
-    Raises DataError; then nothing is left behind.
+    kind: csv, npz, idx, images, or auto: by the files' endings. size (height, width) and grey: for images only. say: is
+    told in sentences what is left out or changed. Raises DataError; then nothing is left behind.
     """
     paths = [Path(one).expanduser() for one in ([source] if isinstance(source, str | Path) else source)]
     for path in paths:
         if not path.exists():
             raise DataError(f"{path} does not exist", "there is nothing to import", "check the path")
     kind = _kind_of(paths) if kind == "auto" else kind
+    if kind in LEAVES_OUT:
+        _tell_left_out(paths, LEAVES_OUT[kind], say)
     if kind == "images":
         writers = _of_tables(read_images(paths, size, grey))
+    elif kind == "csv":
+        writers = _read_csv(paths, csv, say)
     elif kind in READERS:
         writers = READERS[kind](paths)
     else:
-        raise DataError(f"cannot import {kind!r}", f"known are {', '.join((*READERS, 'images'))}", "use one of them")
+        raise DataError(
+            f"cannot import {kind!r}", f"known are {', '.join(('csv', *READERS, 'images'))}", "use one of them"
+        )
     return _write(writers, Path(out).expanduser())
 
 
@@ -87,17 +97,34 @@ def _writer(table: pa.Table) -> Callable[[Path], None]:
     return lambda part: pq.write_table(table, part, compression="zstd", row_group_size=ROWS_PER_GROUP)
 
 
-def _read_csv(paths: Sequence[Path]) -> Writers:
+def _read_csv(paths: Sequence[Path], options: CsvOptions, say: Say) -> Writers:
     files = [file for path in paths for file in sorted(_files(path)) if _is_csv(file)]
-    return {_stem(file): _csv_writer(file) for file in files}
+    named: dict[str, Path] = {}
+    for file in files:
+        other = named.setdefault(_stem(file), file)
+        if other != file:
+            raise DataError(
+                f"{other} and {file} would both become {_stem(file)}.parquet",
+                "one of them would be lost",
+                "rename one of them, or import them into different folders",
+            )
+    return {name: _csv_writer(file, options, say) for name, file in named.items()}
 
 
-def _csv_writer(file: Path) -> Callable[[Path], None]:
-    return lambda part: csv_to_parquet(file, part, ROWS_PER_GROUP)
+def _csv_writer(file: Path, options: CsvOptions, say: Say) -> Callable[[Path], None]:
+    return lambda part: csv_to_parquet(file, part, ROWS_PER_GROUP, options, say)
 
 
 def _is_csv(path: Path) -> bool:
     return path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+
+
+def _tell_left_out(paths: Sequence[Path], takes: Callable[[Path], bool], say: Say) -> None:
+    """Say which files of the folders are not read."""
+    others = [file for path in paths for file in sorted(_files(path)) if not takes(file)]
+    if others:
+        shown = ", ".join(file.name for file in others[:3]) + (", ..." if len(others) > 3 else "")
+        say(f"left out: {len(others)} files of another kind ({shown})")
 
 
 def _stem(path: Path) -> str:
@@ -112,8 +139,11 @@ def _read_npz(paths: Sequence[Path]) -> Writers:
 
 
 READERS: dict[str, Callable[[Sequence[Path]], Writers]] = {
-    "csv": _read_csv,
     "npz": _read_npz,
     "idx": lambda paths: _of_tables(read_idx_folder(paths)),
+}
+LEAVES_OUT: dict[str, Callable[[Path], bool]] = {
+    "csv": _is_csv,
+    "images": lambda path: path.suffix.lower() in IMAGE_ENDINGS,
 }
 ENDINGS = {".csv": "csv", ".tsv": "csv", ".npz": "npz", "-ubyte": "idx", ".idx": "idx"}

@@ -17,7 +17,11 @@ from distprop.data.source import Source, open_source
 from distprop.errors import DataError
 
 LOOKED_AT = 200_000  # rows
-FEW = 30  # different values that are few enough for one-hot
+FEW = 30  # different values that are few enough to be names
+SHARED = 2  # rows that a text must have on the average, to be a category
+MOST_COLUMNS = 2_048  # one for each category; more categories are hashed
+BUCKETS = 4_096
+RARE = 6  # rows: a rarer category may be in the validation rows only
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Look:
     high: float = 0.0
     named: bool = False  # its metadata name classes
     values: NDArray[Any] | None = field(default=None, compare=False, repr=False)  # raw, of single columns
+    rarest: int = 0  # rows of the value that fewest rows have
 
     @property
     def whole(self) -> bool:
@@ -83,6 +88,9 @@ def _choose(looks: Mapping[str, Look], target: str) -> tuple[dict[str, Any], dic
     doubtful = {name for name, sign in signs.items() if sign and sign.sure}
     keep = signs.keys() - doubtful or signs.keys()  # a doubtful column is better than none
     for name, sign in signs.items():
+        noted = _noted(looks[name])
+        if noted and name in keep:
+            comments[name] = noted
         if sign:
             comments[name] = f"{'caution' if name in keep else 'left out'}: {sign.why}"
     return {name: _transform(looks[name]) for name in signs if name in keep}, comments
@@ -122,23 +130,24 @@ def _look_at(column: Column, values: pa.ChunkedArray, named: bool) -> Look:
     kind, rows = str(values.type), len(values)
     if column.kind == "text":
         digests = decode(replace(column, missing=True), values, "the data")
-        return Look(
-            column, kind, rows, values.null_count, len(np.unique(digests[digests != MISSING_TEXT])), values=digests
-        )
+        _, counts = np.unique(digests[digests != MISSING_TEXT], return_counts=True)
+        rarest = int(counts.min(initial=rows))
+        return Look(column, kind, rows, values.null_count, len(counts), values=digests, rarest=rarest)
     numbers = decode(replace(column, missing=True), values, "the data")
     here = numbers[np.isfinite(numbers)]
     low, high = (float(here.min()), float(here.max())) if here.size else (0.0, 0.0)
-    distinct = 0 if column.kind == "list" else len(np.unique(here))
+    counts = np.unique(here, return_counts=True)[1] if column.kind != "list" else np.empty(0, np.intp)
     return Look(
         column,
         kind,
         rows,
         int(np.isnan(numbers).any(axis=-1).sum()) if column.kind == "list" else int(np.isnan(numbers).sum()),
-        distinct,
+        len(counts),
         low,
         high,
         named,
         None if column.kind == "list" else numbers,
+        int(counts.min(initial=rows)),
     )
 
 
@@ -149,14 +158,31 @@ def _unfit(look: Look) -> str:
     if look.distinct <= 1:
         return "it is the same in every row"
     if look.column.kind == "text":
-        return f"it has {look.distinct} different texts" if look.distinct > FEW else ""
+        own = look.distinct > max(FEW, look.rows / SHARED)
+        return f"it has {look.distinct:,} different texts in {look.rows:,} rows" if own else ""
     counts = look.distinct == look.rows and look.high - look.low == look.rows - 1
     return "it counts the rows" if look.whole and counts and look.rows > FEW else ""
 
 
+def _coded(look: Look) -> Any:
+    """A column for each category; where they are very many, for each of some buckets."""
+    if look.distinct > MOST_COLUMNS:
+        return {"hash": BUCKETS}
+    return {"one_hot": {"unknown": "ignore"}} if look.rarest < RARE or look.rows >= LOOKED_AT else "one_hot"
+
+
+def _noted(look: Look) -> str:
+    """What is to be said about how a column of categories is used, or nothing."""
+    if look.column.kind != "text" or look.distinct <= FEW:
+        return ""
+    how = "a column each" if look.distinct <= MOST_COLUMNS else f"spread over {BUCKETS:,} columns, which they share"
+    return f"{look.distinct:,} categories, {how}; the first dense layer holds a vector for each"
+
+
 def _transform(look: Look) -> Any:
     if look.column.kind == "text" or look.codes:
-        return [{"impute": {"value": "missing", "indicator": False}}, "one_hot"] if look.nulls else "one_hot"
+        fill = [{"impute": {"value": "missing", "indicator": False}}] if look.nulls else []
+        return [*fill, _coded(look)] if fill else _coded(look)
     if look.column.kind == "list" and look.column.dtype == "uint8" and look.high > 0:
         return {"scale": 1 / 255 if look.high > 100 else 1 / look.high}
     return [{"impute": "mean"}, "standardize"] if look.nulls else "standardize"

@@ -36,7 +36,7 @@ def _table(data: Any, target: str) -> pa.Table:
     if isinstance(data, tuple) and len(data) == 2:
         x, y = data
         columns = {INPUT: x} if not hasattr(x, "columns") else {name: x[name] for name in x.columns}
-        return _from_columns({**columns, target: y})
+        return _from_columns({**columns, target: _single(y)})
     if isinstance(data, Mapping):
         return _from_columns(data)
     try:
@@ -45,8 +45,14 @@ def _table(data: Any, target: str) -> pa.Table:
         raise DataError(
             f"cannot train on a {type(data).__name__}",
             str(error).splitlines()[0],
-            "give (X, y), a mapping of column -> array, an Arrow table or a frame",
+            "give (X, y), a mapping of column -> array, an Arrow table, or a pandas or polars frame",
         ) from error
+
+
+def _single(y: Any) -> Any:
+    """Y of shape (N, 1), as scikit-learn's users have it, as (N,)."""
+    shape: tuple[int, ...] = getattr(y, "shape", ())
+    return np.asarray(y).reshape(-1) if len(shape) == 2 and shape[1] == 1 else y
 
 
 def _from_columns(columns: Mapping[str, Any]) -> pa.Table:

@@ -54,6 +54,20 @@ def test_init_writes_a_config_that_loads_and_says_what_to_type_next(run, flowers
     jsonschema.validate(YAML(typ="safe", pure=True).load(Path("flowers.yaml")), schema())
 
 
+def test_init_prints_what_it_leaves_out_and_counts_the_rest(run, here):
+    columns = {f"same{i:02}": [1.0] * 60 for i in range(25)}
+    columns |= {
+        "x": [float(i % 7) for i in range(60)],
+        "key": [f"k{i}" for i in range(60)],
+        "y": [i % 2 for i in range(60)],
+    }
+    pq.write_table(pa.table(columns), here / "wide.parquet")
+    done = run("init", "wide.parquet", "--target", "y")
+    assert "same00: left out: it is the same in every row\n" in done.stderr
+    assert "and 6 more columns: see the comments in the config\n" in done.stderr
+    assert "key: left out: it has 60 different texts in 60 rows" in Path("wide.yaml").read_text()
+
+
 def test_init_keeps_variables_as_written(run, flowers, monkeypatch):
     monkeypatch.setenv("WHERE", "data")
     assert run("init", "${WHERE}/flowers.parquet", "--target", "kind", "--out", "x/y.yaml").exit_code == 0

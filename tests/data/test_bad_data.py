@@ -1,6 +1,7 @@
 """Each kind of bad data ends in one error that names the place, before training starts."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from ruamel.yaml import YAML
 
 from distprop.data.source import open_source
 from distprop.errors import DataError
@@ -175,6 +177,55 @@ def test_text_classes_must_be_as_many_as_the_outputs(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", columns(label=np.array(["x", "y"] * 10)))
     with pytest.raises(DataError, match="2 different values"):
         ready(path, outputs=3)
+
+
+FILLED: list[tuple[Any, Any]] = [
+    (pa.array(["x", None, "y"] * 8), "one_hot"),
+    (pa.array(["x", None, "y"] * 8).dictionary_encode(), "one_hot"),
+    (pa.array([1.0, None, 2.0] * 8), None),
+    (pa.array([[1.0, 2.0], None] * 12), None),
+]
+
+
+@pytest.mark.parametrize(("values", "how"), FILLED, ids=lambda value: str(getattr(value, "type", "")))
+def test_the_advice_about_a_null_works_where_it_is_followed(tmp_path: Path, values: pa.Array, how: Any) -> None:
+    table = pa.table({"a": values, "label": [0, 1] * 12})
+    if pa.types.is_list(values.type):
+        table = table.cast(table.schema.set(0, table.schema.field("a").with_metadata({"shape": "2"})))
+    path = write(tmp_path / "a.parquet", table)
+    with pytest.raises(DataError, match="'a' has a null") as error:
+        ready(path, features={"a": how})
+    advised = re.search(r"`data\.features: (.*?)`", error.value.fix)
+    assert advised is not None
+    assert ready(path, features=YAML(typ="safe").load(advised[1])).input_shape
+
+
+def test_the_advice_about_a_null_in_codes_works_where_it_is_followed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", pa.table({"a": pa.array([1, None, 3] * 8), "label": [0, 1] * 12}))
+    with pytest.raises(DataError, match="'a' has a null") as error:
+        ready(path, features={"a": "one_hot"})
+    assert "`a: [{impute: -1}, one_hot]`" in error.value.fix
+    assert ready(path, features={"a": [{"impute": {"value": -1, "indicator": False}}, "one_hot"]}).input_shape == (3,)
+    assert ready(path, features={"a": [{"impute": -1}, "one_hot"]}).input_shape == (4,)
+
+
+def test_weights_that_are_all_zero_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", columns(w=np.zeros(20)))
+    with pytest.raises(DataError, match=r"'w' of .* is 0 in every row"):
+        ready(path, weight="w", features=["a"])
+
+
+@pytest.mark.parametrize("task", ["classification", "binary"])
+def test_one_hot_targets_and_those_of_one_column_are_told_what_to_give(tmp_path: Path, task: str) -> None:
+    hot, single = np.eye(2)[np.arange(20) % 2], (np.arange(20) % 2)[:, None]
+    for label, said in ((hot, "y.argmax(axis=1)"), (single, "y.reshape(-1)")):
+        with pytest.raises(DataError, match="lists of") as error:
+            ready(write(tmp_path / "a.parquet", columns(label=label)), task)
+        assert said in error.value.fix
+        followed = eval(said.split(";")[0], {"y": label})
+        assert ready(write(tmp_path / "b.parquet", columns(label=followed)), task).targets.outputs == (
+            2 if task == "classification" else 1
+        )
 
 
 def empty(folder: Path) -> str:

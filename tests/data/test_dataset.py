@@ -167,7 +167,7 @@ X, Y = np.arange(24, dtype=np.float64).reshape(12, 2), np.arange(12) % 2
 
 
 @pytest.mark.parametrize("given", [
-    (X, Y), (X.tolist(), Y.tolist()), {"x": X, "label": Y},
+    (X, Y), (X.tolist(), Y.tolist()), {"x": X, "label": Y}, (X, Y[:, None]),
     pa.table({"x": list(X), "label": Y}), pa.table({"x": list(X), "label": Y}).to_batches()[0],
 ])  # fmt: skip
 def test_rows_in_memory_become_data_like_any_other(tmp_path: Path, given: Any) -> None:
@@ -179,6 +179,15 @@ def test_rows_in_memory_become_data_like_any_other(tmp_path: Path, given: Any) -
 def test_frames_become_data_like_any_other(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "label": Y})
+    data = ready(from_memory(frame, tmp_path, "label"), shards=1)
+    assert np.array_equal(data.features.apply(frame), X.astype(np.float32))
+    assert ready(from_memory((frame[["a", "b"]], frame["label"]), tmp_path, "label", "two")).input_shape == (2,)
+    assert ready(from_memory((frame[["a", "b"]], frame[["label"]]), tmp_path, "label", "three")).input_shape == (2,)
+
+
+def test_polars_frames_become_data_like_any_other(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": X[:, 0], "b": X[:, 1], "label": Y})
     data = ready(from_memory(frame, tmp_path, "label"), shards=1)
     assert np.array_equal(data.features.apply(frame), X.astype(np.float32))
     assert ready(from_memory((frame[["a", "b"]], frame["label"]), tmp_path, "label", "two")).input_shape == (2,)

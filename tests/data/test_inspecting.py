@@ -85,9 +85,33 @@ def test_columns_without_meaning_are_left_out_with_the_reason(tmp_path: Path) ->
     assert {key: why for key, why in job["comments"].items() if "features" in key} == {
         "data.features.row": "left out: it counts the rows",
         "data.features.same": "left out: it is the same in every row",
-        "data.features.name": "left out: it has 60 different texts",
+        "data.features.name": "left out: it has 60 different texts in 60 rows",
     }
     assert prepared(job).targets.classes == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("categories", "how", "width"),
+    [(3, "one_hot", 3), (40, {"one_hot": {"unknown": "ignore"}}, 40), (9, {"one_hot": {"unknown": "ignore"}}, 9),
+     (2_500, {"hash": 4_096}, 4_096)],
+)  # fmt: skip
+def test_many_categories_are_features_and_how_is_said(tmp_path: Path, categories: int, how: Any, width: int) -> None:
+    rng = np.random.default_rng(0)
+    town = np.array([f"t{i}" for i in [*rng.permutation(categories), *rng.integers(0, min(categories, 3), 5_000)]])
+    path = write(tmp_path / "a.parquet", {"town": town, "label": rng.normal(size=len(town))}, group=2_000)
+    job = suggest(path, "label")
+    assert job["data"]["features"] == {"town": how}
+    assert ("categories" in job["comments"].get("data.features.town", "")) == (categories > 30)
+    assert 0.8 * width < prepared(job).input_shape[0] <= width  # those that the training rows have
+
+
+def test_a_text_of_its_own_in_nearly_every_row_is_left_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    town = np.array([f"t{i}" for i in rng.permutation(100) // 1.5])
+    path = write(tmp_path / "a.parquet", {"town": town, "a": rng.normal(size=100), "label": rng.normal(size=100)})
+    job = suggest(path, "label")
+    assert list(job["data"]["features"]) == ["a"]
+    assert job["comments"]["data.features.town"] == "left out: it has 67 different texts in 100 rows"
 
 
 def test_columns_that_give_the_target_away_are_left_out_or_named(tmp_path: Path) -> None:
