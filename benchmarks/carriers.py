@@ -1,8 +1,8 @@
 """What could carry arrays between hosts: frames of our own on a socket, Arrow Flight, ZeroMQ. One echoes, one calls.
 
-All of them carry a message that is pickled, and its array beside it. Each carrier is a function that echoes, (address,
-tell its port) -> never; and one that calls, (address, port) -> a function that sends an array and gives back the one
-that returns.
+All of them carry a message and its array beside it: ours by its schema, that of the others pickled. Each carrier is a
+function that echoes, (address, tell its port) -> never; and one that calls, (address, port) -> a function that sends an
+array and gives back the one that returns.
 """
 
 import pickle
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop.protocol.messages import Address
+from distprop.protocol.messages import Address, Publish
 from distprop.runtime.wire.handshake import Admission, knock, take
 from distprop.runtime.wire.lobby import listen_on
 from distprop.runtime.wire.post import Post
@@ -32,6 +32,7 @@ class Push(NamedTuple):
 RoundTrip = Callable[[Array], Array]
 Tell = Callable[[int], None]
 SECRET = bytes(32)
+NO_SUMS = np.empty(0)
 PATIENCE = 60.0  # seconds
 
 
@@ -65,10 +66,10 @@ def call_framed(address: str, port: int) -> RoundTrip:
     post.connect(peer, sock)
 
     def round_trip(array: Array) -> Array:
-        post.send(peer, Push(0, array))
+        post.send(peer, Publish(0, 0, 0, array, NO_SUMS))
         while True:
             for mail in post.poll(PATIENCE):
-                returned: Array = mail.message.array
+                returned: Array = mail.message.weights
                 return returned
 
     return round_trip

@@ -68,6 +68,8 @@ SILENT = {  # what a state machine has no use for: no files, clock, chance, thre
     "asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid",
 }  # fmt: skip
 
+RUNS_WHAT_IT_READS = {"pickle", "marshal", "shelve", "cloudpickle", "dill", "joblib", "multiprocessing"}
+
 FILES = [str(file.relative_to(HOUSE)) for file in sorted(HOUSE.rglob("*.py"))]
 MODULES = {".".join(Path("distprop", name).with_suffix("").parts).removesuffix(".__init__") for name in FILES}
 
@@ -147,6 +149,20 @@ def test_rooms_that_must_not_meet_do_not() -> None:
     for group in ({"nn", "optim", "data"}, {"runtime", "tracking"}, {"protocol", "nn", "optim", "data"}):
         for name in group:
             assert not (group - {name}) & set(MAY_IMPORT[name].split()), f"{name} meets one of {group}"
+
+
+def test_what_comes_from_a_socket_is_not_unpickled() -> None:
+    """Whoever can send a pickle can have anything run."""
+    rooms = ("runtime/wire/", "runtime/process/", "protocol/")
+    found = {
+        f"{file} imports {used}"
+        for file, names in imports().items()
+        if file.startswith(rooms)
+        for used in names
+        if used.partition(".")[0] in RUNS_WHAT_IT_READS
+    }
+    assert found == set()
+    assert any(file.startswith(rooms[1]) for file in imports())
 
 
 def test_state_machines_do_nothing_but_think() -> None:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distprop import checkpoint
-from distprop.nn.rows import Touched
 from distprop.nn.tail import ROWS, WEIGHT
 from distprop.optim.transforms import AVERAGE
 from distprop.protocol import effects, messages
@@ -17,7 +16,7 @@ from distprop.protocol.effects import Send
 from distprop.protocol.plan import spread
 from distprop.runtime.batch import Batch
 from distprop.runtime.blueprint import Blueprint
-from distprop.runtime.memory import Tail, Vector, WeightLayout
+from distprop.runtime.memory import Published, Tail, Vector, WeightLayout
 from distprop.runtime.replica import slot_layout
 from distprop.runtime.slice import Slice, slice_of
 from distprop.runtime.summing import PartialSums
@@ -48,13 +47,6 @@ class Shelf(NamedTuple):
 
     parts: tuple[Part, ...]
     tables: tuple[Table, ...]
-
-
-class Published(NamedTuple):
-    """The weights of a slice (n,) and the rows of its tables that were made for it."""
-
-    weights: Vector
-    tables: tuple[Touched, ...]
 
 
 class Keeper:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from mmap import mmap
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,3 +130,10 @@ class Arrived:
     gradient: Vector
     tail: Tail
     rows: tuple[Touched, ...] = ()  # of the slice's parts of tables
+
+
+class Published(NamedTuple):
+    """The weights of a slice (n,) and the rows of its tables that were made for it."""
+
+    weights: Vector
+    tables: tuple[Touched, ...]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from distprop.runtime.wire.lobby import Lobby, listen_on
 from distprop.runtime.wire.post import Post
 from distprop.runtime.wire.reaching import reach
 from distprop.runtime.wire.seal import Credentials, Sealed
+from tests.wire.words import arrays_of, letter, word
 
 SECRET, US, THEM = b"s" * 32, Address("server", 1), Address("server", 0)
 MINE = new_credentials()
@@ -42,9 +44,9 @@ def post() -> Iterator[Post]:
         yield made
 
 
-def hear(post: Post, until: Callable[[list[object]], bool]) -> list[object]:
+def hear(post: Post, until: Callable[[list[Any]], bool]) -> list[Any]:
     """What is heard until it is enough; sockets that arrive are connected."""
-    heard: list[object] = []
+    heard: list[Any] = []
     for _ in range(2000):
         for mail in post.poll(0.01):
             if isinstance(mail.message, socket.socket) and mail.sender is not None:
@@ -74,7 +76,7 @@ def files(folder: Path, credentials: Credentials) -> Credentials:
 def test_messages_of_all_sizes_arrive_as_they_were_sent_both_ways(form: str, post: Post, tmp_path: Path) -> None:
     credentials = MINE if form == "in memory" else files(tmp_path, MINE)
     sizes = (0, 1, 3, 4_000, 16_384, 70_000, 300_001, 3_000_000, 5)
-    letters = [np.arange(size, dtype=np.float32) for size in sizes]
+    letters = [letter(0, [np.arange(size, dtype=np.float32)]) for size in sizes]
     with closing(Post()) as guest, host(credentials, post) as (door, lobby):
         sock = reach(door, SECRET, US, credentials)
         assert isinstance(sock, Sealed)
@@ -82,18 +84,19 @@ def test_messages_of_all_sizes_arrive_as_they_were_sent_both_ways(form: str, pos
         hear(post, lambda _: bool(post.peers))
         echo = threading.Thread(target=_echo, args=(post, len(letters)))
         echo.start()
-        for letter in letters:
-            guest.send(THEM, letter)
+        for one in letters:
+            guest.send(THEM, one)
         heard = hear(guest, lambda heard: len(heard) == len(letters))
         echo.join()
-    assert [np.array_equal(one, other) for one, other in zip(heard, letters, strict=True)] == [True] * len(letters)
+    for one, other in zip(heard, letters, strict=True):
+        np.testing.assert_array_equal(arrays_of(one)[0], arrays_of(other)[0], strict=True)
     assert lobby.refused == 0
 
 
 def _echo(post: Post, count: int) -> None:
     """Send all back at once: many wait to be sent while others are still to be heard."""
-    for letter in hear(post, lambda heard: len(heard) == count):
-        post.send(US, letter)
+    for one in hear(post, lambda heard: len(heard) == count):
+        post.send(US, one)
     while post._writing:
         hear(post, lambda _: True)
 
@@ -101,8 +104,8 @@ def _echo(post: Post, count: int) -> None:
 def test_what_tls_has_decrypted_already_is_heard_though_the_socket_is_silent(post: Post) -> None:
     """The second message ends in the middle of a record, with the room full and nothing more to come."""
     with host(MINE, post) as (door, _), closing(Channel(reach(door, SECRET, US, MINE))) as guest:
-        letters = [b"x" * 40_000, b"y" * 30_000]
-        guest.send([part for letter in letters for part in encode(letter)])
+        letters = [word("x" * 40_000), word("y" * 30_000)]
+        guest.send([part for one in letters for part in encode(one)])
         assert hear(post, lambda heard: len(heard) == 2) == letters
 
 
@@ -111,8 +114,8 @@ def test_what_travels_cannot_be_read(post: Post) -> None:
     with closing(Post()) as guest, host(MINE, post) as (door, _), _tapped(door, seen) as tap:
         guest.connect(THEM, reach(tap, SECRET, US, MINE))
         hear(post, lambda _: bool(post.peers))
-        guest.send(THEM, "a word in the clear")
-        assert hear(post, bool) == ["a word in the clear"]
+        guest.send(THEM, word("a word in the clear"))
+        assert hear(post, bool) == [word("a word in the clear")]
         guest.hang_up(THEM)
     assert sum(map(len, seen)) > 500
     assert b"clear" not in b"".join(seen)

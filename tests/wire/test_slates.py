@@ -22,6 +22,7 @@ from distprop.runtime.wire.frames import NOTHING, FrameError, decode_whole, enco
 from distprop.runtime.wire.post import Mail, Post
 from distprop.runtime.wire.segment import Segment
 from distprop.runtime.wire.slate import Frames
+from tests.wire.words import text_of, word
 
 FOREVER = 600.0  # seconds, more than a test is given
 
@@ -44,7 +45,7 @@ def pair() -> Iterator[tuple[Post, Post]]:
 
 
 def texts(heard: Sequence[Mail]) -> list[str]:
-    return [mail.message for mail in heard]
+    return [text_of(mail.message) for mail in heard]
 
 
 said = st.tuples(st.sampled_from(["server", "worker"]), st.sampled_from(["small", "large", "listen"]))
@@ -62,7 +63,7 @@ def test_all_is_heard_once_and_in_order_whichever_way_it_goes(acts: list[tuple[s
                 heard[who] += texts(posts[who].poll(0.0))
             else:
                 told[who].append(f"{number} {'x' * 3000 if act == 'large' else ''}")
-                posts[who].send(peers[who], told[who][-1])
+                posts[who].send(peers[who], word(told[who][-1]))
         for who, other in (("server", "worker"), ("worker", "server")):
             while more := posts[other].poll(0.0):
                 heard[other] += texts(more)
@@ -88,10 +89,10 @@ def test_who_is_awake_is_told_by_the_slate_and_who_sleeps_by_the_socket() -> Non
 @needs_slates
 def test_what_does_not_fit_and_what_comes_before_the_last_was_taken_go_by_the_socket() -> None:
     with pair() as (server, worker):
-        server.send(WORKER, "wake up")
+        server.send(WORKER, word("wake up"))
         assert texts(worker.poll(0.0)) == ["wake up"]
         for text in ("on the slate", "the slate is taken", "y" * 10_000):
-            server.send(WORKER, text)
+            server.send(WORKER, word(text))
         heard = [text for _ in range(3) for text in texts(worker.poll(0.0))]
         assert heard == ["on the slate", "the slate is taken", "y" * 10_000]
 
@@ -107,13 +108,13 @@ def test_a_frame_that_only_wakes_says_nothing() -> None:
 @needs_slates
 def test_one_who_fell_asleep_meanwhile_is_woken_by_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     with pair() as (server, worker):
-        server.send(WORKER, "wake up")
+        server.send(WORKER, word("wake up"))
         assert texts(worker.poll(0.0)) == ["wake up"]
         by_socket, ours = server.traffic("worker")[0], server._channels[WORKER]._slate
         assert ours is not None
         say = ours.say
         monkeypatch.setattr(ours, "say", lambda frame, sent: slate.RING if say(frame, sent) else 0)
-        server.send(WORKER, "on the slate")
+        server.send(WORKER, word("on the slate"))
         assert server.traffic("worker")[0] == by_socket + len(NOTHING)
         assert texts(worker.poll(FOREVER)) == ["on the slate"]
         assert worker.poll(0.0) == []
@@ -128,7 +129,7 @@ def test_nobody_sleeps_through_what_is_said() -> None:
         draw = random.Random(1)
         while len(heard) < rounds:
             for mail in post.poll(FOREVER):
-                heard.append(mail.message)
+                heard.append(text_of(mail.message))
                 time.sleep(draw.choice((0.0, 0.0, 0.0009, 0.0011)))
                 post.send(SERVER, mail.message)
 
@@ -137,13 +138,13 @@ def test_nobody_sleeps_through_what_is_said() -> None:
         thread.start()
         draw = random.Random(2)
         for number in range(rounds):
-            server.send(WORKER, number)
+            server.send(WORKER, word(number))
             while not (answers := texts(server.poll(FOREVER))):  # what only woke us says nothing
                 pass
-            assert answers == [number]
+            assert answers == [str(number)]
             time.sleep(draw.choice((0.0, 0.0, 0.0009, 0.0011)))
         thread.join()
-    assert heard == list(range(rounds))
+    assert heard == [str(number) for number in range(rounds)]
 
 
 @needs_slates
@@ -152,14 +153,14 @@ def test_many_slates_do_not_keep_a_socket_waiting() -> None:
     with pair() as (server, worker), closing(Post()) as coordinator:
         server.connect(COORDINATOR, ours)
         coordinator.connect(SERVER, theirs)
-        worker.send(SERVER, "wake up")
+        worker.send(SERVER, word("wake up"))
         heard = [server.poll(0.0)]
-        coordinator.send(SERVER, "halt")
+        coordinator.send(SERVER, word("halt"))
         for number in range(20):  # there is something on the slate at every look
-            worker.send(SERVER, number)
+            worker.send(SERVER, word(number))
             heard.append(server.poll(0.0))
-    assert heard.count([Mail(WORKER, 7)]) == 1, "the worker did not say one thing a look"
-    assert Mail(COORDINATOR, "halt") in [mail for mails in heard for mail in mails]
+    assert heard.count([Mail(WORKER, word(7))]) == 1, "the worker did not say one thing a look"
+    assert Mail(COORDINATOR, word("halt")) in [mail for mails in heard for mail in mails]
 
 
 @needs_slates
@@ -195,8 +196,8 @@ def test_without_a_compiler_all_is_said_through_sockets(monkeypatch: pytest.Monk
     monkeypatch.setattr("distprop.runtime.wire.post.look", slate._look)
     with pair() as (server, worker):
         for number in range(3):
-            server.send(WORKER, number)
-            assert texts(worker.poll(1.0)) == [number]
+            server.send(WORKER, word(number))
+            assert texts(worker.poll(1.0)) == [str(number)]
         assert server._slates == ()
 
 
@@ -211,7 +212,7 @@ def begin(version: int, attempt: int = 1) -> Begin:
 def expecting() -> Iterator[tuple[Post, Post, Frames]]:
     """As `pair`; both have heard something lately, and the worker expects the server to begin rounds."""
     with pair() as (server, worker):
-        server.send(WORKER, "wake up")
+        server.send(WORKER, word("wake up"))
         assert texts(worker.poll(0.0)) == ["wake up"]
         expected = worker.expect({SERVER: begin(0)})
         assert expected is not None
@@ -224,17 +225,19 @@ def test_what_is_expected_is_heard_once() -> None:
         for version in (7, 8, 2**40):
             server.send(WORKER, begin(version))
             assert worker.hears(expected, version)
-            server.send(WORKER, "behind it")
+            server.send(WORKER, word("behind it"))
             assert texts(worker.poll(0.0)) == ["behind it"]
 
 
 @needs_slates
-@pytest.mark.parametrize("said", [begin(6), begin(7, attempt=2), Begin(1, Round(7, EVALUATE)), "else", "y" * 10_000])
+@pytest.mark.parametrize(
+    "said", [begin(6), begin(7, attempt=2), Begin(1, Round(7, EVALUATE)), word("else"), word("y" * 10_000)]
+)
 def test_what_is_not_expected_is_left_to_be_heard_as_it_is(said: Any) -> None:
     with expecting() as (server, worker, expected):
         server.send(WORKER, said)
         assert not worker.hears(expected, 7)
-        assert texts(worker.poll(FOREVER)) == [said]
+        assert texts(worker.poll(FOREVER)) == [text_of(said)]
 
 
 @needs_slates
@@ -246,7 +249,7 @@ def test_the_round_is_heard_when_all_have_said_it_and_not_before() -> None:
         server.connect(other, ours, slate.paired(one, fds[1]))
         second.connect(SERVER, theirs, slate.paired(two, fds[0]))
         for worker in (first, second):
-            worker.send(SERVER, "wake up")
+            worker.send(SERVER, word("wake up"))
         assert texts(server.poll(0.0)) == ["wake up", "wake up"]
         expected = server.expect(dict.fromkeys((WORKER, other), begin(0)))
         assert expected is not None
@@ -268,7 +271,7 @@ def test_rounds_do_not_keep_a_socket_waiting() -> None:
     with expecting() as (server, worker, expected), closing(Post()) as coordinator:
         worker.connect(COORDINATOR, ours)
         coordinator.connect(WORKER, theirs)
-        coordinator.send(WORKER, "halt")
+        coordinator.send(WORKER, word("halt"))
         version = 0
         server.send(WORKER, begin(version))
         while worker.hears(expected, version):

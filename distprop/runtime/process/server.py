@@ -23,6 +23,7 @@ from distprop.runtime.keeper import Keeper
 from distprop.runtime.memory import Tail, WeightLayout
 from distprop.runtime.process.failure import failure
 from distprop.runtime.process.gauges import Alive, Gauge, Sample
+from distprop.runtime.process.orders import Kill
 from distprop.runtime.process.parcel import pack
 from distprop.runtime.process.silence import Silence
 from distprop.runtime.process.worker import PID, pulse
@@ -51,12 +52,6 @@ class Door(NamedTuple):
 
     address: tuple[str, int]
     path: str
-
-
-class Kill(NamedTuple):
-    """Asks a server to end a worker with signal 9, as a rehearsal or because it is stuck."""
-
-    worker: int
 
 
 class ServerProcess:

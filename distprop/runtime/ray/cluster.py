@@ -18,7 +18,8 @@ from distprop.protocol.effects import Finish
 from distprop.protocol.messages import Gone
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.process.coordinator import CoordinatorProcess
-from distprop.runtime.process.server import Door, Kill
+from distprop.runtime.process.orders import Kill
+from distprop.runtime.process.server import Door
 from distprop.runtime.ray.actors import ServerActor, Started, WorkerActor
 from distprop.runtime.ray.answers import answer_of
 from distprop.runtime.ray.connecting import Connection, Node

@@ -2,22 +2,22 @@
 
     magic, number of parts (u32 each), length of the rest (u64) | length of each part (u64) | parts, 64-byte aligned
 
-The first part is a pickle, the others are its out-of-band buffers. A frame of no parts is a terse message, whole.
-Frames are read from authenticated peers only.
+The first part is the message by its schema, the others are the bytes of its arrays. A frame of no parts is a terse
+message, whole. Nothing in a frame says what to call or to import: it is one of the messages of schema.py, or refused.
 """
 
-import pickle
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 from distprop.errors import DistpropError
 from distprop.runtime.wire import terse
+from distprop.runtime.wire.kinds import UNREADABLE, In, Out
+from distprop.runtime.wire.schema import MESSAGE
 
 Piece = bytes | memoryview
 
 HEAD = struct.Struct("<IIQ")
-MAGIC = 0x64705231
+MAGIC = 0x64705232
 ALIGN = 64
 TERSE = struct.pack("<II", MAGIC, 0)
 """How the frame of a terse message begins."""
@@ -40,14 +40,15 @@ def encode(message: Any) -> list[Piece]:
 
 
 def _encode_at_length(message: Any) -> list[Piece]:
-    arrays: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(message, protocol=5, buffer_callback=arrays.append)
-    parts: list[Piece] = [head, *(array.raw() for array in arrays)]
-    lengths = [memoryview(part).nbytes for part in parts]
+    out = Out()
+    MESSAGE.write(message, out)
+    head = bytes(out.head)
+    parts: list[Piece] = [head, *out.arrays]
+    lengths = [len(part) for part in parts]
     index = struct.pack(f"<{len(parts)}Q", *lengths)
     total = _aligned(len(index)) + sum(map(_aligned, lengths))
     front = b"".join((HEAD.pack(MAGIC, len(parts), total), _padded(index), _padded(head)))
-    behind = (piece for part in parts[1:] for piece in (part, _padding(memoryview(part).nbytes)) if len(piece))
+    behind = (piece for part in out.arrays for piece in (part, _padding(len(part))) if len(piece))
     return [front, *behind]
 
 
@@ -98,11 +99,13 @@ def _decode_at_length(parts: int, rest: memoryview) -> Any:
         start += _aligned(length)
     if start != len(rest):
         raise FrameError("a frame was refused", f"its parts take {start} bytes of {len(rest)}")
-    return _load(views)
-
-
-def _load(views: Sequence[memoryview]) -> Any:
-    return pickle.loads(views[0], buffers=views[1:])  # noqa: S301 - the peer has proved that it knows the secret
+    source = In(views[0], views[1:])
+    try:
+        message = MESSAGE.read(source)
+        source.require_end()
+    except UNREADABLE as error:
+        raise FrameError("a frame was refused", f"it is no message: {type(error).__name__}: {error}") from None
+    return message
 
 
 def _aligned(size: int) -> int:
