@@ -59,6 +59,13 @@ class PredictionFile:
         if self.proba:
             self.model.probabilities(np.empty((0, *self.model.network.output_shape), np.float32))
         check_columns(source, self.model.fitted_features.columns, self.keep)
+        for name in self.keep:
+            if name.startswith(("prediction", "probability_")):
+                raise DataError(
+                    f"--keep names {name!r}",
+                    "predictions are written under such a name",
+                    "rename the column, or leave it",
+                )
         write_whole(out, lambda part: self._fill(part, source))
         return self.written
 
@@ -81,7 +88,7 @@ class PredictionFile:
         outputs, bad = self._outputs(rows)
         self.written.rows += len(outputs)
         self.written.null += int(bad.sum())
-        made = rows.table.select(list(self.keep))
+        made = rows.table.select(list(dict.fromkeys(self.keep)))
         labels = np.asarray(self.model.answers(outputs))
         if labels.ndim == 1:
             made = made.append_column("prediction", pa.array(labels, mask=bad))

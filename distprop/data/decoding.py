@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from distprop.data.columns import MISSING_TEXT, Column, Padding, text_digests
-from distprop.data.input_check import GIVEN, check_shape, kind_error
+from distprop.data.input_check import GIVEN, check_names, check_shape, kind_error
 from distprop.data.padding import pad_rows
 from distprop.data.tables import SHAPE_KEY
 from distprop.errors import DataError
@@ -287,6 +287,10 @@ def words_of(chunks: pa.ChunkedArray) -> dict[int, str | None]:
     return dict(zip(text_digests(texts).tolist(), texts, strict=True))
 
 
+class UnreadableError(DataError):
+    """What a person gives is no table that Arrow can read."""
+
+
 class NullError(DataError):
     """A missing value where none is allowed."""
 
@@ -307,16 +311,11 @@ def null_error(column: Column, place: str, row: int) -> NullError:
 
 def raw_from_table(columns: Sequence[Column], data: Any) -> tuple[dict[str, NDArray[Any]], pa.Table]:
     """Raw values of the columns of a table, record batch or frame that a user gives, and it. Raises DataError."""
-    names = [column.name for column in columns]
-    table = as_table(data, names)
+    if _is_pandas(data):
+        check_names(columns, list(data.columns))
+    table = as_table(data, [column.name for column in columns])
+    check_names(columns, table.column_names)
     for column in columns:
-        found = table.schema.get_all_field_indices(column.name)
-        if len(found) != 1:
-            raise DataError(
-                f"column {column.name!r} is {f'there {len(found)} times' if found else 'missing'}",
-                f"the data has {', '.join(table.column_names)}",
-                f"the model needs {', '.join(names)}",
-            )
         check_field(column, table.schema.field(column.name), GIVEN)
     return {column.name: _given(column, table.column(column.name)) for column in columns}, table
 
@@ -336,16 +335,21 @@ def as_table(data: Any, names: Sequence[str] = ()) -> pa.Table:
     try:
         if isinstance(data, pa.RecordBatch):
             return pa.Table.from_batches([data])
-        if type(data).__module__.startswith("pandas"):
-            wanted = [name for name in data.columns if name in names] if names else data.columns
-            return pa.Table.from_pandas(data[wanted], preserve_index=False)
+        if _is_pandas(data):
+            return pa.Table.from_pandas(data[list(names)] if names else data, preserve_index=False)
         if isinstance(data, pa.Table) or hasattr(data, "__arrow_c_stream__"):
             return pa.table(data)
     except (pa.ArrowException, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"cannot read a {type(data).__name__}", _first_line(error), KNOWN) from error
-    raise DataError(
-        f"cannot read a {type(data).__module__}.{type(data).__name__}", "it is no table that is known", KNOWN
-    )
+        raise UnreadableError(f"cannot read a {type(data).__name__}", _first_line(error), KNOWN) from error
+    ways = {"toarray": "give it as an array, `.toarray()`", "collect": "give what `.collect()` makes of it"}
+    fix = next((way for name, way in ways.items() if hasattr(data, name)), KNOWN)
+    seen = f"{type(data).__module__}.{type(data).__name__}"
+    raise UnreadableError(f"cannot read a {seen}", "it is no table that is known", fix)
+
+
+def _is_pandas(data: Any) -> bool:
+    """Whether it is a frame of pandas, told without importing it."""
+    return type(data).__module__.startswith("pandas") and hasattr(data, "columns")
 
 
 def _first_line(error: BaseException) -> str:

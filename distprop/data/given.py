@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop.data.columns import Column, Raw, text_digests
-from distprop.data.input_check import GIVEN, check_shape, kind_error
+from distprop.data.input_check import GIVEN, check_names, check_shape, kind_error
 from distprop.data.padding import pad_given
 from distprop.errors import DataError
 
@@ -38,16 +38,31 @@ def read_given(columns: Sequence[Column], data: Any) -> Given:
     """The model's columns of what a person gives. Raises DataError for what is no table, or has other columns.
 
     data: one array or list, of the only column's values (N, *shape) or (N, D) of single-number columns in order; a
-    mapping of column -> values; a pa.Table, RecordBatch or any frame that Arrow can read (pandas, polars).
+    mapping of column -> values; a list of such rows; a pa.Table, RecordBatch or any frame that Arrow can read
+    (pandas, polars).
     """
+    if isinstance(data, list) and data and isinstance(data[0], Mapping):
+        return _from_values(columns, _by_name(columns, data))
     if isinstance(data, np.ndarray | list):
         return _from_values(columns, _by_place(columns, data))
     if isinstance(data, Mapping):
-        _check_names(columns, list(data))
+        check_names(columns, list(data))
         return _from_values(columns, {column.name: data[column.name] for column in columns})
-    from distprop.data.decoding import raw_from_table  # pyarrow only where Arrow or frames come in
+    if hasattr(data, "to_numpy") and not hasattr(data, "columns"):  # a column by itself, of pandas, polars or Arrow
+        return _from_values(columns, _by_place(columns, np.asarray(data)))
+    return _from_table(columns, data)
 
-    raw, table = raw_from_table(columns, data)
+
+def _from_table(columns: Sequence[Column], data: Any) -> Given:
+    """Needs pyarrow, which is imported where Arrow or frames come in only."""
+    from distprop.data.decoding import UnreadableError, raw_from_table
+
+    try:
+        raw, table = raw_from_table(columns, data)
+    except UnreadableError:
+        if not type(data).__module__.startswith("pandas"):
+            raise
+        return _from_values(columns, {column.name: data[column.name] for column in columns})  # says what is wrong in it
     return Given(raw, {column.name: table.column(column.name) for column in columns})
 
 
@@ -63,10 +78,18 @@ def _from_values(columns: Sequence[Column], values: Mapping[str, Any]) -> Given:
     return Given(raw, {name: value if isinstance(value, list) else np.asarray(value) for name, value in values.items()})
 
 
+def _by_name(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Columns of rows that are mappings; what a row does not have is missing there."""
+    check_names(columns, list(dict.fromkeys(name for row in rows for name in row)))
+    return {column.name: [row.get(column.name) for row in rows] for column in columns}
+
+
 def _by_place(columns: Sequence[Column], data: Any) -> dict[str, Any]:
     if len(columns) == 1:
         return {columns[0].name: data}
     array = _as_array(columns[0], data)
+    if array.dtype.kind == "U" and any(column.kind != "text" for column in columns):
+        array = np.array(data, dtype=object)  # NumPy would make texts of the numbers
     if array.ndim != 2 or array.shape[1] != len(columns) or any(column.kind == "list" for column in columns):
         raise DataError(
             f"cannot tell columns from an array of shape {array.shape}",
@@ -74,16 +97,6 @@ def _by_place(columns: Sequence[Column], data: Any) -> dict[str, Any]:
             "give a table or a mapping of column -> values",
         )
     return {column.name: array[:, i] for i, column in enumerate(columns)}
-
-
-def _check_names(columns: Sequence[Column], given: list[Any]) -> None:
-    gone = [column.name for column in columns if column.name not in given]
-    if gone:
-        raise DataError(
-            f"column {gone[0]!r} is missing",
-            f"the data has {', '.join(map(str, given))}",
-            f"the model needs {', '.join(c.name for c in columns)}",
-        )
 
 
 def raw_from_values(column: Column, values: Any) -> NDArray[Any]:
@@ -130,7 +143,10 @@ def _numbers_of_objects(column: Column, array: NDArray[Any]) -> NDArray[Any]:
     odd = next((value for value in values if not _is_number(value)), None)
     if odd is not None:
         raise kind_error(column, f"partly {type(odd).__name__} ({odd!r})", GIVEN)
-    return np.array(values, dtype=np.float64).reshape(array.shape)
+    try:
+        return np.array(values, dtype=np.float64).reshape(array.shape)
+    except OverflowError:
+        return np.array([_as_float(value) for value in values]).reshape(array.shape)
 
 
 def _text(column: Column, array: NDArray[Any]) -> NDArray[np.uint64]:
@@ -146,6 +162,14 @@ def _text(column: Column, array: NDArray[Any]) -> NDArray[np.uint64]:
 def is_missing(value: Any) -> bool:
     """Whether a Python object stands for a value that is not there: None, NaN, pandas' NA."""
     return value is None or type(value).__name__ in MISSING or (isinstance(value, float) and math.isnan(value))
+
+
+def _as_float(value: Any) -> float:
+    """A number of any size; infinite where float64 cannot hold it."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _is_number(value: Any) -> bool:

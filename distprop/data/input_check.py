@@ -54,6 +54,18 @@ def wanted(column: Column) -> str:
     return f"lists of numbers ({column.dtype}) of shape {column.shape} are"
 
 
+def check_names(columns: Sequence[Column], given: Sequence[Any]) -> None:
+    """Raise DataError where a column is not among those given, or there more than once."""
+    for column in columns:
+        count = sum(name == column.name for name in given)
+        if count != 1:
+            raise DataError(
+                f"column {column.name!r} is {f'there {count} times' if count else 'missing'}",
+                f"the data has {', '.join(map(str, given))}",
+                f"the model needs {', '.join(c.name for c in columns)}",
+            )
+
+
 def check_shape(column: Column, shape: Sequence[int], place: str) -> None:
     """Raise DataError where a row's values have another shape than was trained.
 

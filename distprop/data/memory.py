@@ -39,6 +39,10 @@ def _table(data: Any, target: str) -> pa.Table:
         return _from_columns({**columns, target: _single(y)})
     if isinstance(data, Mapping):
         return _from_columns(data)
+    if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        return _from_columns(
+            {name: [row.get(name) for row in data] for name in dict.fromkeys(n for row in data for n in row)}
+        )
     try:
         return _with_fixed_lists(as_table(data))
     except (pa.ArrowException, AttributeError, TypeError) as error:

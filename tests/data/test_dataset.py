@@ -168,6 +168,7 @@ X, Y = np.arange(24, dtype=np.float64).reshape(12, 2), np.arange(12) % 2
 
 @pytest.mark.parametrize("given", [
     (X, Y), (X.tolist(), Y.tolist()), {"x": X, "label": Y}, (X, Y[:, None]),
+    [{"x": x, "label": y} for x, y in zip(X, Y, strict=True)],
     pa.table({"x": list(X), "label": Y}), pa.table({"x": list(X), "label": Y}).to_batches()[0],
 ])  # fmt: skip
 def test_rows_in_memory_become_data_like_any_other(tmp_path: Path, given: Any) -> None:

@@ -246,3 +246,50 @@ def test_what_is_no_table_is_refused_with_those_that_are_known(given: Any) -> No
     with pytest.raises(DataError, match="cannot read a") as error:
         model().predict(given)
     assert "pandas or polars frame" in error.value.fix
+
+
+def test_rows_that_are_mappings_and_a_column_by_itself_are_tables() -> None:
+    expected = model().predict({"age": AGES, "town": TOWNS})
+    rows = [{"age": age, "town": town} for age, town in zip(AGES, TOWNS, strict=True)]
+    np.testing.assert_array_equal(model().predict(rows), expected)
+    np.testing.assert_array_equal(model().predict([list(row.values()) for row in rows]), expected)
+    with pytest.raises(DataError, match=r"'age' has nan in row 1 of"):
+        model().predict([rows[0], {"town": "Rome"}])
+    alone = make(
+        [{"dense": 1}],
+        Features((Feature(Column("a", "number", "float64")),)),
+        Targets(Column("y", "number", "float64"), "regression"),
+        "mean_squared_error",
+    )
+    for column in (AGES, pa.array(AGES), pa.chunked_array([AGES]), pytest.importorskip("pandas").Series(AGES)):
+        np.testing.assert_array_equal(alone.predict(column), alone.predict(np.array(AGES)))
+    with pytest.raises(DataError, match=r"'a' has inf in row 1 of"):
+        alone.predict([1.0, 10**400])
+
+
+def test_a_frame_with_one_odd_cell_or_a_column_twice_is_named_by_column() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"age": AGES, "town": TOWNS}).astype(object)
+    np.testing.assert_array_equal(model().predict(frame), model().predict({"age": AGES, "town": TOWNS}))
+    frame.loc[2, "age"] = "oops"
+    with pytest.raises(DataError, match=r"'age' of the data given is partly str \('oops'\)") as error:
+        model().predict(frame)
+    assert "numbers (float64) are wanted" in error.value.why
+    with pytest.raises(DataError, match="'age' is there 2 times"):
+        model().predict(pandas.concat([frame, frame[["age"]]], axis=1))
+
+
+@pytest.mark.parametrize(("name", "advice"), [("toarray", ".toarray()"), ("collect", ".collect()")])
+def test_what_can_be_made_a_table_is_refused_with_how(name: str, advice: str) -> None:
+    given = type("Other", (), {name: lambda _: None})()
+    with pytest.raises(DataError, match="cannot read a") as error:
+        model().predict(given)
+    assert advice in error.value.fix
+
+
+@pytest.mark.parametrize("kept", ["prediction", "probability_x"])
+def test_a_kept_column_never_has_the_name_of_a_prediction(kept: str) -> None:
+    model().save("model")
+    pq.write_table(pa.table({**columns(), kept: AGES}), "rows.parquet")
+    done = CliRunner().invoke(main, ["predict", "model", "rows.parquet", "--out", "out.parquet", "--keep", kept])
+    assert (done.exit_code, "under such a name" in done.stderr) == (2, True)
