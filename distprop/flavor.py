@@ -115,24 +115,25 @@ def input_example(model: Model) -> Any:
 
 def _example(model: Model, column: Column, rows: Any) -> NDArray[Any]:
     if column.kind == "text":
-        return np.asarray(rows if rows is not None else [_known_word(model, column)] * EXAMPLE_ROWS, dtype=object)
+        return np.asarray(rows if rows is not None else [str(_known(model, column, ""))] * EXAMPLE_ROWS, dtype=object)
     dtype = np.dtype(column.dtype)
     if column.kind == "number":  # widened as in the signature
         dtype = np.dtype({"b": np.bool_, "f": np.float64}.get(dtype.kind, np.int64))
     if rows is None:
-        return np.zeros((EXAMPLE_ROWS, *column.shape), dtype)
+        return np.full((EXAMPLE_ROWS, *column.shape), _known(model, column, 0), dtype)
     if column.missing:
         dtype = np.dtype(np.float64)
     return np.asarray(rows, dtype).reshape(len(rows), *column.shape)
 
 
-def _known_word(model: Model, column: Column) -> str:
+def _known(model: Model, column: Column, otherwise: str | float) -> str | float:
+    """A category that the column knows; `otherwise` where it has none."""
     for feature in model.fitted_features.features:
         for transform in feature.transforms:
-            words = transform.settings.get("values") or ()
-            if feature.column.name == column.name and words:
-                return str(words[0])
-    return ""
+            categories = transform.settings.get("values") or ()
+            if feature.column.name == column.name and categories:
+                return categories[0]  # type: ignore[no-any-return]
+    return otherwise
 
 
 def _is_tensor(columns: tuple[Column, ...]) -> bool:

@@ -54,11 +54,6 @@ def describe_padded(field: pa.Field, length: int, padding: Padding) -> Column | 
     return replace(column, shape=(length, *column.shape[1:]), padding=padding)
 
 
-def describe_like(column: Column, field: pa.Field) -> Column | None:
-    """The column behind a field, read as `column` is."""
-    return describe_padded(field, column.shape[0], column.padding) if column.padding else describe(field)
-
-
 def is_varying(kind: pa.DataType) -> bool:
     """Whether a type is that of lists, each as long as it likes."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
@@ -117,8 +112,8 @@ def _checked_shape(name: str, shape: tuple[int, ...], size: int) -> tuple[int, .
 def check_field(column: Column, field: pa.Field, place: str) -> None:
     """Raise DataError where a table's column is of another kind or shape than `column`, before a value is read."""
     _check_type(column, field.type, place)
-    there = describe_like(column, field)
-    if there is not None and column.kind == "list" and not column.padding:
+    there = describe(field) if column.kind == "list" and not column.padding else None
+    if there is not None:
         check_shape(column, there.shape, place)
 
 

@@ -6,6 +6,7 @@ value is read; range and finiteness row by row, on what the network would see.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -56,8 +57,9 @@ def wanted(column: Column) -> str:
 
 def check_names(columns: Sequence[Column], given: Sequence[Any]) -> None:
     """Raise DataError where a column is not among those given, or there more than once."""
+    counts = Counter(given)
     for column in columns:
-        count = sum(name == column.name for name in given)
+        count = counts[column.name]
         if count != 1:
             raise DataError(
                 f"column {column.name!r} is {f'there {count} times' if count else 'missing'}",

@@ -293,3 +293,14 @@ def test_a_kept_column_never_has_the_name_of_a_prediction(kept: str) -> None:
     pq.write_table(pa.table({**columns(), kept: AGES}), "rows.parquet")
     done = CliRunner().invoke(main, ["predict", "model", "rows.parquet", "--out", "out.parquet", "--keep", kept])
     assert (done.exit_code, "under such a name" in done.stderr) == (2, True)
+
+
+def test_the_example_of_a_logged_model_is_one_that_it_predicts() -> None:
+    pytest.importorskip("mlflow")
+    from distprop.flavor import input_example
+
+    codes = Feature(Column("code", "number", "int64"), (Transform("one_hot", {"values": [5, 6]}),))
+    towns = Feature(Column("town", "text", "text"), (Transform("one_hot", {"values": ["Oslo"]}),))
+    targets = Targets(Column("y", "number", "float64"), "regression")
+    made = make([{"dense": 1}], Features((codes, towns)), targets, "mean_squared_error")
+    assert made.predict(input_example(made)).shape == (2,)
