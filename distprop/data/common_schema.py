@@ -6,7 +6,7 @@ needed: what is not used is not compared.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,8 @@ def common_schema(files: Sequence[str], schemas: Sequence[pa.Schema]) -> CommonS
     fields: dict[str, pa.Field] = {}
     unusable: dict[str, str] = {}
     owner: dict[str, str] = {}
-    for path, schema in zip(files, schemas, strict=True):
+    different = list(_different(files, schemas))
+    for path, schema in different:
         unusable |= {name: f"{path} has it {places}" for name, places in _repeated(schema).items()}
         for field in schema:
             known = fields.setdefault(field.name, field)
@@ -39,10 +40,19 @@ def common_schema(files: Sequence[str], schemas: Sequence[pa.Schema]) -> CommonS
                 unusable.setdefault(field.name, why)
             elif both != known.type:
                 fields[field.name] = known.with_type(both)
-    for path, schema in zip(files, schemas, strict=True):
+    for path, schema in different:
         for name in fields.keys() - set(schema.names):
             unusable.setdefault(name, f"{path} has no such column, and {owner[name]} has it")
     return CommonSchema(pa.schema(list(fields.values()), schemas[0].metadata), unusable)
+
+
+def _different(files: Sequence[str], schemas: Sequence[pa.Schema]) -> Iterator[tuple[str, pa.Schema]]:
+    """The files whose schema is not that of the file before them: most data sets have one."""
+    before: pa.Schema | None = None
+    for path, schema in zip(files, schemas, strict=True):
+        if before is None or not schema.equals(before):
+            yield path, schema
+        before = schema
 
 
 def _repeated(schema: pa.Schema) -> dict[str, str]:
