@@ -250,6 +250,14 @@ def prune(folder: str, keep: Iterable[int]) -> None:
             place.delete_all()
 
 
+def clear_unfinished(folder: str) -> None:
+    """Delete what a process that was killed while it wrote has left: no more than one process may write there."""
+    for name in Folder(folder).folders():
+        place = Folder(folder).inner(name)
+        if name.isdigit() and not place.has(MANIFEST):
+            place.delete_all()
+
+
 def version_path(folder: str, version: int) -> str:
     """Where the checkpoint of `version` is."""
     return _version_folder(folder, version).path
@@ -271,6 +279,7 @@ __all__ = [
     "Manifest",
     "Part",
     "Piece",
+    "clear_unfinished",
     "damage",
     "damaged_after",
     "digest_of",

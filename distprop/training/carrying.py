@@ -102,6 +102,8 @@ class Training:
 
     def run(self, start: StartingPoint, listeners: Sequence[events.Listener]) -> Result:
         """Train, hand the model over, and always say how it ended."""
+        if Folder(self.task.folder).local:  # locked: nobody else writes there
+            checkpoint.clear_unfinished(self.task.folder)
         rehearsing = rehearsal(self.task.assembly.job.faults, self.cluster)
         heard = events.fan_out(*listeners, *self.recording.listeners, rehearsing)
         doctor = Doctor()

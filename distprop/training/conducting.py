@@ -146,7 +146,14 @@ class Conductor:
             cursor=start.cursor,
             factor=start.factor,
             metrics=dict(start.metrics),
+            sealed=self._before(start),
         )
+
+    def _before(self, start: StartingPoint) -> list[int]:
+        """The versions that the training to be gone on with has left: the newest of them are still kept."""
+        found = checkpoint.versions(self.papers.folder) if start.path else []
+        known = (int(path.rpartition("/")[2]) for path in found)
+        return [version for version in known if version <= start.version]
 
     def _test(self, kept: int, chosen: float) -> dict[str, float] | None:
         """The test metrics of the kept version: {} without test rows, None where the job was asked to end before.

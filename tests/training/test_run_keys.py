@@ -49,6 +49,24 @@ def test_a_damaged_checkpoint_is_passed_over_and_told_of(job: dict[str, Any], he
     assert second.result.digest == whole.digest
 
 
+def test_what_was_kept_before_a_resume_is_kept_after_it(job: dict[str, Any], here: Path) -> None:
+    """So that damage to the first checkpoint afterwards costs no more than any other would."""
+    job = {**job, "checkpoint": {**job["checkpoint"], "keep_last": 2}}
+    first = keyed(job, listeners=[stop_at(4)]).result
+    second = keyed(job, listeners=[stop_at(first.steps + 1)]).result
+    kept = [int(Path(path).name) for path in versions(str(here / "kept" / "nightly"))]
+    assert len(kept) == 2 and kept == sorted({first.steps, second.steps, *kept}, reverse=True)[:2]
+
+
+def test_what_a_killed_process_left_half_written_goes(job: dict[str, Any], here: Path) -> None:
+    keyed(job, listeners=[stop_at(3)])
+    torso = here / "kept" / "nightly" / "0000000099"
+    torso.mkdir()
+    (torso / ".part-0.safetensors.part").write_bytes(bytes(1000))
+    keyed(job)
+    assert not torso.exists()
+
+
 def test_a_resumed_run_tells_of_damage_too(job: dict[str, Any], here: Path) -> None:
     keyed(job, listeners=[stop_at(6)])
     folder = here / "kept" / "nightly"
