@@ -66,6 +66,7 @@ class Result:
             "seconds": finite(self.seconds),
             "rows_per_second": finite(self.rows_per_second),
             "start": self.start,
+            "warnings": list(self.warnings),
         }
 
 

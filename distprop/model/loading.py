@@ -25,5 +25,5 @@ def load_model(where: str | os.PathLike[str], tracking_uri: str | None = None, *
     if colon and scheme in FETCHERS:
         with tempfile.TemporaryDirectory(prefix="distprop-model-") as place:
             fetch = importlib.import_module(FETCHERS[scheme]).fetch
-            return load_folder(fetch(os.fspath(where), place, tracking_uri), trust)
+            return load_folder(fetch(os.fspath(where), place, tracking_uri), trust, origin=where)
     return load_folder(where, trust)

@@ -19,24 +19,26 @@ from distprop.model.trained import Model
 from distprop.trust import require_trusted
 
 
-def load_folder(folder: str | os.PathLike[str], trust: Sequence[str] = ()) -> Model:
+def load_folder(folder: str | os.PathLike[str], trust: Sequence[str] = (), origin: object = None) -> Model:
     """The model in a folder that `save` wrote, in an MLflow model folder around one, or of a checkpoint.
 
-    trust: modules whose functions it may run. No memory is taken for more weights than the folder has.
+    trust: modules whose functions it may run. origin: what errors call it, where that is not the folder.
+    No memory is taken for more weights than the folder has.
     Raises CheckpointError where the folder holds no whole model or its weights are not those that were saved,
     TrustError where it names a function of a module that is not trusted.
     """
     if (Path(folder) / MANIFEST).is_file():
         return load_checkpoint(os.fspath(folder), trust)
     views, description = model_folder.read(folder)
-    require_trusted(description.get("layers"), folder, trust)
-    outline = outline_of(description, folder)
-    _require_shapes(outline.network.parameter_shapes, views, folder)
+    origin = origin or folder
+    require_trusted(description.get("layers"), origin, trust)
+    outline = outline_of(description, origin)
+    _require_shapes(outline.network.parameter_shapes, views, origin)
     flat = np.empty(outline.network.arena.size, np.float32)
     for name, view in outline.network.arena.views(flat).items():
         view[...] = views[name]
     model = replace(outline, flat=flat)
-    _verify(model.digest, description.get("digest"), folder)
+    _verify(model.digest, description.get("digest"), origin)
     return model
 
 
