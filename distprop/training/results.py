@@ -1,6 +1,7 @@
 """The result of a training: made at its end, kept beside its checkpoints, found again by a retry."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 
 from distprop import checkpoint
@@ -82,10 +83,14 @@ def store(folder: str, result: Result) -> None:
 
 
 def load(folder: str) -> Result | None:
-    """The result of a training that has finished; None where none was kept."""
+    """The result of a training that has finished; None where none was kept, or it cannot be read: it is made again."""
     kept = Folder(folder).read(RESULT)
-    stored = json.loads(kept) if kept is not None else None
-    if stored is None:
+    if kept is None:
         return None
-    starts = tuple(Start(**one) for one in stored.pop("starts", ()))
-    return Result(**{**stored, "warnings": tuple(stored.get("warnings", ())), "starts": starts})
+    try:
+        stored = json.loads(kept)
+        starts = tuple(Start(**one) for one in stored.pop("starts", ()))
+        return Result(**{**stored, "warnings": tuple(stored.get("warnings", ())), "starts": starts})
+    except (ValueError, TypeError, AttributeError) as error:
+        logging.getLogger("distprop").warning("%s in %s cannot be read, and is made again: %s", RESULT, folder, error)
+        return None

@@ -89,7 +89,7 @@ def what_is_known(request: Request, task: Task) -> dict[str, Any]:
     kept = Folder(task.folder).read(ALL)
     if kept is None:
         return _known_without(request, task)
-    known: dict[str, Any] = json.loads(kept)
+    known = _read(kept, task.folder)
     if known["recipe"] != task.fingerprint.recipe:
         raise CheckpointError(
             f"{task.folder} is of another recipe",
@@ -97,6 +97,18 @@ def what_is_known(request: Request, task: Task) -> dict[str, Any]:
             "resume with the config it was made with, or start anew: another --run-key, or --resume never",
         )
     return known
+
+
+def _read(kept: bytes, folder: str) -> dict[str, Any]:
+    try:
+        known = json.loads(kept)
+        return {"recipe": known["recipe"], "run": known.get("run")}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{ALL} in {folder} cannot be read",
+            f"{type(error).__name__}: {error}",
+            "delete it: the starts go on without it, in a run of their own",
+        ) from error
 
 
 def _known_without(request: Request, task: Task) -> dict[str, Any]:

@@ -80,11 +80,11 @@ class _Starts:
 
     def _has_ended(self, task: Task) -> bool:
         """Whether an earlier process trained it to its end; then it is heard of again."""
-        kept = Folder(task.folder).read(ENDED) if self._known else None
+        kept = _noted(Folder(task.folder), ENDED) if self._known else None
         if kept is None:
             return False
-        row = Start(**json.loads(kept))
-        if row.status == "finished" and not Path(_result_in(task.folder).model_uri or "").is_dir():
+        row, result = Start(**kept), results.load(task.folder)
+        if row.status == "finished" and (result is None or not Path(result.model_uri or "").is_dir()):
             return False  # it goes on from its last checkpoint, to make the model anew
         self._add(row)
         return True
@@ -118,8 +118,8 @@ class _Starts:
         return replace(self.ground, request=request, began=time.time())
 
     def _recording(self, task: Task, start: StartingPoint) -> Any:
-        begun = Folder(task.folder).read(BEGUN) if self._known else None
-        known = start.run_id or (json.loads(begun)["run"] if begun else None)
+        begun = _noted(Folder(task.folder), BEGUN) if self._known else None
+        known = start.run_id or (begun["run"] if begun else None)
         parent = self._open_parent().handle()
         return open_recording(task.assembly.job, self.task.folder, known, parent, spared=(events.ModelSaved,))
 
@@ -226,6 +226,15 @@ def _result_in(folder: str) -> Result:
     result = results.load(folder)
     assert result is not None, "a start that has finished has its result"
     return result
+
+
+def _noted(folder: Folder, name: str) -> dict[str, Any] | None:
+    """What such a note says; None where there is none, or it cannot be read: what it would have said is found anew."""
+    try:
+        noted = json.loads(folder.read(name) or b"null")
+    except ValueError:
+        return None
+    return noted if isinstance(noted, dict) else None
 
 
 def _json(value: Any) -> bytes:

@@ -67,6 +67,24 @@ def test_what_a_killed_process_left_half_written_goes(job: dict[str, Any], here:
     assert not torso.exists()
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}'])
+def test_a_result_that_cannot_be_read_is_made_again(text: str, job: dict[str, Any], here: Path) -> None:
+    first = keyed(job).result
+    (here / "kept" / "nightly" / "result.json").write_text(text)
+    again = keyed(job).result
+    assert (again.status, again.digest, again.steps) == ("finished", first.digest, first.steps)
+
+
+def test_an_address_of_a_filesystem_is_a_folder_as_a_path_is(job: dict[str, Any], here: Path) -> None:
+    whole = run(job).result
+    job = {**job, "checkpoint": {**job["checkpoint"], "dir": f"file://{here}/elsewhere"}}
+    first = keyed(job, listeners=[stop_at(6)]).result
+    Path(first.checkpoint.removeprefix("file://"), "part-0.safetensors").unlink()
+    second = keyed(job)
+    assert [one.kind for one in second.of(events.Warned)] == ["checkpoint"]
+    assert second.result.digest == whole.digest
+
+
 def test_a_resumed_run_tells_of_damage_too(job: dict[str, Any], here: Path) -> None:
     keyed(job, listeners=[stop_at(6)])
     folder = here / "kept" / "nightly"

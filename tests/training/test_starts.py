@@ -100,6 +100,23 @@ def test_a_listener_that_has_enough_between_two_starts_loses_nothing(job: dict[s
     assert begun(run(job, **keyed)) == ["small-start-1", "small-start-2"]
 
 
+@pytest.mark.parametrize("name", ["result.json", "start-0/result.json", "start-0/ended.json", "start-0/begun.json"])
+def test_a_note_that_cannot_be_read_is_found_anew(job: dict[str, Any], name: str) -> None:
+    whole = run(job, run_key="nightly").result
+    folder = Path(str(whole.checkpoint)).parents[1]
+    (folder / "result.json").unlink()
+    (folder / name).write_text("{")
+    again = run(job, run_key="nightly", resume="auto").result
+    assert (again.digest, again.start) == (whole.digest, whole.start)
+
+
+def test_where_the_note_of_all_starts_cannot_be_read_it_is_named(job: dict[str, Any]) -> None:
+    folder = Path(str(run(job, run_key="nightly").result.checkpoint)).parents[1]
+    (folder / "starts.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"starts\.json in .* cannot be read"):
+        run(job, run_key="nightly", resume="auto")
+
+
 def test_never_starts_all_of_them_anew(job: dict[str, Any]) -> None:
     run(job, run_key="nightly", resume="never")
     changed = {**job, "optimizer": {"sgd": {"learning_rate": 0.1}}}

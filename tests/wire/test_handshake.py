@@ -180,3 +180,21 @@ def test_a_lobby_lives_on_where_no_descriptor_is_left(guests: Guests, monkeypatc
         knock(sock, SECRET, Address("worker", 7))
         assert guests.came.wait(10)
     assert exhausted.asked == 2
+
+
+def test_a_welcome_that_fails_does_not_end_the_lobby() -> None:
+    came: list[Address] = []
+
+    def welcome(peer: Address, sock: socket.socket) -> None:
+        sock.close()
+        came.append(peer)
+        if len(came) == 1:
+            raise RuntimeError("can't start new thread")
+
+    listener = listen_on("127.0.0.1")
+    with closing(Lobby(listener, SECRET, welcome)) as host:
+        for number in range(2):
+            with socket.create_connection(listener.getsockname(), timeout=10) as sock:
+                knock(sock, SECRET, Address("worker", number))
+                assert sock.recv(1) == b""
+        assert (came, host.refused) == ([Address("worker", 0), Address("worker", 1)], 1)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from distprop.errors import DistpropError
 from distprop.protocol.messages import Address
 from distprop.runtime.wire.guest import Guest
 from distprop.runtime.wire.handshake import TIMEOUT, StrangerError
@@ -104,7 +103,7 @@ class Lobby:
             self._forget(guest)
             guest.sock.settimeout(TIMEOUT)
             self._welcome(peer, guest.sock)
-        except (DistpropError, OSError, ValueError) as error:
+        except Exception as error:  # whatever it was, others are still to be let in
             self._forget(guest)
             self._refuse(guest.sock, error)
 
