@@ -53,7 +53,7 @@ class Ddp:
 
 def why_not() -> str | None:
     """Why PyTorch cannot be measured; None where it can."""
-    return None if find_spec("torch") else "torch is not installed: pip install 'distprop[bench]'"
+    return None if find_spec("torch") else "torch is not installed: pip install 'distprop-train[bench]'"
 
 
 def work(connection: Connection, case: Case, rank: int, workers: int, port: int) -> None:

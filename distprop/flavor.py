@@ -1,11 +1,13 @@
 """The MLflow flavor: a model folder as a pyfunc without pickle.
 
-MLflow copies the folder that `distprop.model.save` wrote and notes `distprop.flavor` as its loader. So the
-model loads with `mlflow.pyfunc.load_model` in a process without Ray, also where
-MLFLOW_ALLOW_PICKLE_DESERIALIZATION is false.
+MLflow copies the folder that `distprop.model.save` wrote, with the source that reads it: `distprop.pyfunc_loader` and
+the package. So the model loads with `mlflow.pyfunc.load_model` in a process without Ray, where
+MLFLOW_ALLOW_PICKLE_DESERIALIZATION is false, and where distprop is not installed.
 """
 
 import os
+import shutil
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distprop import __version__
+from distprop import __version__, pyfunc_loader
 from distprop.data.columns import Column
 from distprop.model.stored import load_folder, load_outline
 from distprop.model.trained import Model
+from distprop.source_archive import write_source
 from distprop.tracking.address import settle_environment
+
+LOADER = "distprop_loader"
+"""What `distprop.pyfunc_loader` is called beside a model, where it stands alone."""
 
 PINNED = ("numpy", "pyarrow", "safetensors", "pandas")
 EXAMPLE_ROWS = 2
@@ -43,9 +49,13 @@ class Predictor:
         return self.model.predict_raw(data) if output == "raw" else self.model.predict(data)
 
 
-def _load_pyfunc(path: str) -> Predictor:
-    """Called by MLflow with the folder that it copied."""
+def load_predictor(path: str) -> Predictor:
+    """The predictor of a model folder. Raises CheckpointError where it holds no whole model."""
     return Predictor(load_folder(path))
+
+
+_load_pyfunc = load_predictor
+"""Models that were logged before they carried their code name this as their loader."""
 
 
 def save_model(
@@ -66,21 +76,30 @@ def save_model(
     model, digest = load_outline(model_folder)
     described = MlflowModel(run_id=run_id, model_id=model_id, model_uuid=model_id)
     described.metadata = {"distprop_version": __version__, "digest": digest}
-    mlflow.pyfunc.save_model(
-        str(path),
-        loader_module="distprop.flavor",
-        data_path=str(model_folder),
-        mlflow_model=described,
-        signature=signature(model),
-        input_example=input_example(model),
-        pip_requirements=requirements(),
-    )
+    with tempfile.TemporaryDirectory() as place:
+        mlflow.pyfunc.save_model(
+            str(path),
+            loader_module=LOADER,
+            data_path=str(model_folder),
+            code_paths=[str(file) for file in _code(Path(place))],
+            mlflow_model=described,
+            signature=signature(model),
+            input_example=input_example(model),
+            pip_requirements=requirements(),
+        )
     return Path(path)
 
 
+def _code(place: Path) -> tuple[Path, Path]:
+    """The loader and the package, in the folder `place`."""
+    loader = place / f"{LOADER}.py"
+    shutil.copyfile(pyfunc_loader.__file__, loader)
+    return loader, write_source(place / pyfunc_loader.ARCHIVE)
+
+
 def requirements() -> list[str]:
-    """What the model needs, pinned to what is installed here."""
-    return [f"distprop=={__version__}", *(f"{name}=={version(name)}" for name in PINNED if _installed(name))]
+    """What the model needs beside the code that travels with it, pinned to what is installed here."""
+    return [f"{name}=={version(name)}" for name in PINNED if _installed(name)]
 
 
 def signature(model: Model) -> Any:

@@ -40,7 +40,9 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "runtime": "checkpoint data errors events importing loops nn numerics optim protocol cryptography numpy ray",
     # listens: it never meets what runs
     "tracking": "errors events flavor mlflow matplotlib",
-    "flavor": "version data model tracking numpy pandas mlflow",
+    "flavor": "version data model pyfunc_loader source_archive tracking numpy pandas mlflow",
+    "pyfunc_loader": "flavor",  # of itself it reads nothing: its copy beside a model stands alone
+    "source_archive": "",
     # puts the rooms together
     "training": "checkpoint config data errors events files loops model nn numerics philox protocol report "
     "runtime suggest tracking trust numpy",

@@ -42,7 +42,7 @@ def _materialize(name: str, path: Path) -> None:
         raise DataError(
             f"sample://{name} needs scikit-learn",
             "the samples come with it, and it is not installed",
-            "pip install 'distprop[samples]'",
+            "pip install 'distprop-train[samples]'",
         ) from error
     table = SAMPLES[name](datasets)
     order = permutation(*SHUFFLE, size=table.num_rows)

@@ -64,7 +64,9 @@ def make_client(uri: str) -> Any:
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise AddressError(
-            "MLflow is not installed", str(error), "pip install 'distprop[mlflow]', or set `tracking.enabled: false`"
+            "MLflow is not installed",
+            str(error),
+            "pip install 'distprop-train[mlflow]', or set `tracking.enabled: false`",
         ) from error
     return MlflowClient(tracking_uri=absolute(uri))
 

@@ -135,7 +135,7 @@ def _tracking(job: Job) -> str | CheckResult:
     if not settings.enabled:
         return "off"
     if find_spec("mlflow") is None and settings.uri is None:
-        fix = "pip install 'distprop[mlflow]'"
+        fix = "pip install 'distprop-train[mlflow]'"
         return CheckResult("tracking", True, "MLflow is not installed: the run will not be tracked", fix)
     from distprop.tracking.address import preflight, resolve_uri
 

@@ -44,7 +44,7 @@ def require(package: str, extra: str, instead: str) -> None:
         raise UserError(
             f"{package} is not installed",
             "this job needs it, and the base installation of distprop comes without",
-            f"pip install 'distprop[{extra}]', or {instead}",
+            f"pip install 'distprop-train[{extra}]', or {instead}",
         )
 
 

@@ -95,5 +95,5 @@ def _wanted(job: Job) -> bool:
         return False
     if find_spec("mlflow") is not None or job.tracking.uri is not None:
         return True
-    logging.getLogger("distprop").warning("MLflow is not installed: this run is not tracked (distprop[mlflow])")
+    logging.getLogger("distprop").warning("MLflow is not installed: this run is not tracked (distprop-train[mlflow])")
     return False

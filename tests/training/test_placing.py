@@ -55,4 +55,4 @@ def test_inline_is_one_worker_unless_more_are_asked_for(monkeypatch: pytest.Monk
 def test_what_is_not_installed_is_named_with_the_extra_that_has_it() -> None:
     with pytest.raises(UserError, match="no_such_package is not installed") as caught:
         require("no_such_package", "ray", "train inline")
-    assert "distprop[ray]" in caught.value.fix
+    assert "distprop-train[ray]" in caught.value.fix
