@@ -186,8 +186,8 @@ def test_a_welcome_that_fails_does_not_end_the_lobby() -> None:
     came: list[Address] = []
 
     def welcome(peer: Address, sock: socket.socket) -> None:
-        sock.close()
         came.append(peer)
+        sock.close()
         if len(came) == 1:
             raise RuntimeError("can't start new thread")
 
