@@ -29,6 +29,7 @@ from distprop.runtime.wire.seal import Credentials
 
 START = 120.0  # seconds for a process to start
 RESTART = 30.0  # seconds for a server to start again, on a machine that has started one before
+LOOK = 2.0  # seconds between two looks at Ray's own processes
 TRIES = 4  # to start all processes, one after the other
 MOST_FAILURES = 5  # workers that may be lost without a step between them, beside as many as there are
 
@@ -48,8 +49,9 @@ class RayCluster:
         profile: bool = False,
         credentials: Credentials | None = None,
     ) -> None:
-        self._connection, self._nodes = connection, connection.nodes
-        self._blueprint = ray.put(blueprint)
+        self._connection, self._nodes, self._link = connection, connection.nodes, connection.link
+        self._blueprint = blueprint
+        self._put: Any = None  # the blueprint in Ray's store
         self._folder, self._patience, self._profile = folder, patience, profile
         self._secret, self._credentials = secrets.token_bytes(32), credentials
         self._environment = {"env_vars": environment(kernel)}
@@ -64,6 +66,7 @@ class RayCluster:
         self._losses = 0  # of workers, since `_heard`
         self._heard: Round | None = None
         self._interrupted = False
+        self._looked = 0.0
         self._coordinator: CoordinatorProcess | None = None
 
     def start(self, workers: int, servers: int, fewest: int | None = None) -> "RayCluster":
@@ -110,6 +113,7 @@ class RayCluster:
         until = time.monotonic() + START
         while True:
             self._require_wanted()
+            self._renew_ray()
             answering = self._connection.answering()
             self._nodes = [node for node in answering if node.identity not in self._avoided] or answering
             cpus = int(sum(node.cpus for node in self._nodes))
@@ -120,8 +124,16 @@ class RayCluster:
                 raise _too_few(self._nodes, self._fewest)
             time.sleep(1.0)
 
+    def _renew_ray(self) -> None:
+        """Ray itself, where a process is gone that all else depends on. Raises LostError where it is not ours."""
+        if missing := self._link.missing():
+            _log.warning("%s: starting Ray again", missing)
+            self._connection.renew(missing)
+            self._link = self._connection.link
+
     def _start(self, patience: float) -> None:
         """All processes start side by side; workers join their servers when these are up."""
+        self._put = ray.put(self._blueprint)
         servers = self._servers_asked or min(len(self._nodes), self._wanted)
         self._servers = [self._new_server(me) for me in range(servers)]
         for worker in range(self._wanted):
@@ -170,11 +182,11 @@ class RayCluster:
     def _new_server(self, me: int) -> Any:
         options = ServerActor.options(num_cpus=0, runtime_env=self._environment, scheduling_strategy=self._on(me))
         how = self._folder, self._secret, self._patience, self._profile, self._credentials
-        return options.remote(me, self._blueprint, *how)
+        return options.remote(me, self._put, *how)
 
     def _new_worker(self, me: int, home: int) -> Any:
         options = WorkerActor.options(num_cpus=1, runtime_env=self._environment, scheduling_strategy=self._on(home))
-        return options.remote(me, home, self._blueprint, self._secret, self._profile)
+        return options.remote(me, home, self._put, self._secret, self._profile)
 
     def _on(self, host: int) -> NodeAffinitySchedulingStrategy:
         return NodeAffinitySchedulingStrategy(node_id=self._node(host).identity, soft=False)
@@ -224,6 +236,7 @@ class RayCluster:
         """See how replacements get on. Recovery does not wait for them, and goes on without one that fails."""
         if heard != self._heard:
             self._heard, self._losses = heard, 0
+        self._require_ray()
         self._require_enough()
         for lost in self._pool.advance(self._doors):
             self._mourn(lost)
@@ -232,6 +245,15 @@ class RayCluster:
         """Let the session hear of a worker that no server knows."""
         assert self._coordinator is not None, "it calls us"
         self._coordinator.hear(Gone(lost.worker, lost.server, lost.why))
+
+    def _require_ray(self) -> None:
+        """Raise LostError where Ray is about to end this process: its own words would be none."""
+        now = time.monotonic()
+        if now - self._looked < LOOK:
+            return
+        self._looked = now
+        if missing := self._link.missing():
+            raise LostError(missing, "its process ended", "resume the run: it goes on from its last checkpoint")
 
     def _require_enough(self) -> None:
         """Raise LostError where the job has been below its fewest workers for longer than a process takes to start."""

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from distprop.errors import AddressError, UserError
+from distprop.errors import AddressError, LostError, UserError
+from distprop.runtime.ray.driver_link import HEAD_AWAY, DriverLink, Place, driver_link
 from distprop.runtime.ray.greeting import require_ray, unreachable
 from distprop.runtime.ray.sieve import restore_stdout, sift_stdout
 
@@ -21,8 +21,6 @@ QUIET: Mapping[str, str] = {  # set over nothing that the user has set
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }
-
-PROBE = 2.0  # seconds that a machine is given to take a connection
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,18 @@ class Node:
 
     def answers(self) -> bool:
         """Whether its raylet takes connections: Ray itself notices only after 15 to 60 s that one is gone."""
-        try:
-            socket.create_connection((self.address, self.port), timeout=PROBE).close()
-        except OSError:
-            return False
-        return True
+        return Place(self.address, self.port).answers()
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A driver's hold of a Ray cluster. `owned`: we connected, so we disconnect."""
+    """A driver's hold of a Ray cluster.
+
+    owned: we connected, so we disconnect. cpus: what a cluster of our own declares; 0 where it is somebody else's.
+    """
 
     owned: bool
+    cpus: int = 0
 
     @property
     def nodes(self) -> list[Node]:
@@ -100,6 +98,25 @@ class Connection:
 
         return on_cluster
 
+    @property
+    def link(self) -> DriverLink:
+        """What this driver depends on; to be asked for again once it was renewed."""
+        return driver_link(0.0 if self.cpus else HEAD_AWAY)
+
+    def renew(self, missing: str) -> None:
+        """Start Ray anew after a process of it was lost. Raises LostError where Ray is not ours to start."""
+        if not self.cpus:
+            raise LostError(
+                missing,
+                "a job cannot be steered without it, and this cluster is not ours to start again",
+                "start Ray again, and resume the run: it goes on from its last checkpoint with the same numbers",
+            )
+        import ray
+
+        ray.shutdown()
+        with _own_sigterm():
+            _init(None, self.cpus)
+
     def close(self) -> None:
         """Leave the cluster; one of our own ends."""
         import ray
@@ -129,7 +146,7 @@ def connect(address: str | None, cpus: int) -> Connection:
     with _own_sigterm():
         _init(address, cpus)
     sift_stdout()
-    return Connection(owned=True)
+    return Connection(owned=True, cpus=0 if address else cpus)
 
 
 def _init(address: str | None, cpus: int) -> None:
