@@ -1,13 +1,16 @@
-"""A job whose processes are all killed at once leaves no memory, no socket and no file behind."""
+"""A job whose processes are all killed at once leaves nothing behind; one that loses Ray's own processes goes on."""
 
 import os
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from distprop.training import train
 from tests.scenarios import held
 from tests.scenarios.conftest import Desk
 from tests.scenarios.making import job, write_rows
@@ -64,3 +67,20 @@ def test_killed_all_at_once_a_job_leaves_nothing_behind(desk: Desk) -> None:
     assert not [file for file in files if file.exists()]
     assert not left_in(desk, known)
     assert desk.checkpoints(), "what was kept is there to go on with"
+
+
+@pytest.mark.parametrize("process", ["raylet", "gcs_server"])
+def test_a_job_starts_its_own_ray_again_where_a_process_of_it_is_killed(process: str, desk: Desk) -> None:
+    rows = write_rows(desk.folder / "rows.parquet")
+    long: dict[str, Any] = job(train={"epochs": 150}, tracking={"enabled": False})
+    desk.write("job.yaml", long)
+    command = desk.start("train", "job.yaml", "--workers", "2", "--json")
+    command.wait_for(desk.checkpoints, "the first checkpoint")
+    (victim,) = (one for one in map(psutil.Process, desk.alive()) if one.name() == process)
+    victim.kill()
+    ended = command.wait()
+    assert ended.code == 0, ended.err
+    assert "starting Ray again" in ended.err
+    long["data"]["train"] = str(rows)
+    calm = train({**long, "checkpoint": {"dir": str(desk.folder / "calm")}}, inline=True)
+    assert ended.json["digest"] == calm.digest

@@ -44,10 +44,9 @@ class DriverLink:
             return None
         now = time.monotonic()
         self._away_since = self._away_since or now
-        away = now - self._away_since
-        return (
-            f"Ray's head process (GCS, {self._head.host}:{self._head.port}) is gone" if away >= self._patience else None
-        )
+        if now - self._away_since < self._patience:
+            return None
+        return f"Ray's head process (GCS, {self._head.host}:{self._head.port}) is gone"
 
 
 def driver_link(patience: float) -> DriverLink:
