@@ -2,14 +2,16 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from distprop.errors import AddressError
+from distprop.tracking import database
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 SQLITE = "sqlite:///"
-SQLITE_MAGIC = b"SQLite format 3\0"
+SECRET = re.compile(r"(?<=://)[^/\s]*@")
 
 # Set before MLflow is imported, over nothing that the user has set.
 SETTINGS = {
@@ -47,6 +49,11 @@ def absolute(uri: str) -> str:
     return uri if path is None else SQLITE + str(path.absolute())
 
 
+def without_secrets(text: str) -> str:
+    """The same text for people's eyes: addresses in it lose user and password."""
+    return SECRET.sub("", text)
+
+
 def settle_environment() -> None:
     """Make MLflow quiet and quick to give up; call before MLflow is imported."""
     for name, value in SETTINGS.items():
@@ -55,11 +62,14 @@ def settle_environment() -> None:
 
 
 def make_client(uri: str) -> Any:
-    """An MLflow client for `uri`; imports MLflow (2-4 s) and leaves its global state alone.
+    """An MLflow client for `uri`; imports MLflow (2-4 s), leaves its global state alone, and makes a new store's file.
 
-    Raises AddressError where MLflow is not installed.
+    Raises AddressError where MLflow is not installed, and for a file that is no whole store or cannot be made.
     """
     settle_environment()
+    path = _sqlite_path(uri)
+    if path is not None:
+        database.look(path)
     try:
         from mlflow.tracking import MlflowClient
     except ImportError as error:
@@ -68,22 +78,28 @@ def make_client(uri: str) -> Any:
             str(error),
             "pip install 'distprop-train[mlflow]', or set `tracking.enabled: false`",
         ) from error
+    if path is not None:
+        database.make(path)
     return MlflowClient(tracking_uri=absolute(uri))
 
 
-def preflight(uri: str) -> None:
+def preflight(uri: str, experiment: str = "Default") -> None:
     """Make the call that training would make first; seconds, not minutes. A SQLite file is only looked at.
 
-    Raises AddressError where nobody answers, or where a store cannot be made.
+    Raises AddressError where nobody answers, where a store cannot be made or used, or the experiment was deleted.
     """
     path = _sqlite_path(uri)
     if path is not None:
-        return _check_file(path)
+        database.look(path, experiment)
+        return database.require_writable(path)
     client = make_client(uri)
     try:
-        client.search_experiments(max_results=1)
+        found = client.get_experiment_by_name(experiment)
     except Exception as error:
-        raise AddressError(f"the tracking server at {uri} does not answer", _short(error), _advice(error)) from error
+        what = f"the tracking server at {without_secrets(uri)} does not answer"
+        raise AddressError(what, _short(error), _advice(error)) from error
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise database.deleted_experiment(experiment, found.experiment_id)
     return None
 
 
@@ -91,21 +107,6 @@ def missing_file(uri: str) -> Path | None:
     """The file of a SQLite address where there is none yet: MLflow makes it even for a question."""
     path = _sqlite_path(uri)
     return path if path is not None and not path.exists() else None
-
-
-def _check_file(path: Path) -> None:
-    folder = path.absolute().parent
-    if not os.access(folder, os.W_OK):
-        raise AddressError(
-            f"the tracking store {path} cannot be made",
-            f"{folder} is not writable" if folder.is_dir() else f"{folder} does not exist",
-            "make the folder, or give another `tracking.uri`",
-        )
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            if file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
-                return
-        raise AddressError(f"{path} is no SQLite file", "it begins differently", "give another `tracking.uri`")
 
 
 def _sqlite_path(uri: str) -> Path | None:
@@ -116,7 +117,7 @@ def _sqlite_path(uri: str) -> Path | None:
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     return text if len(text) <= 300 else text[:297] + "..."
 
 

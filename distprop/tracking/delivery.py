@@ -7,6 +7,7 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
+from distprop.tracking.address import without_secrets
 from distprop.tracking.naming import cut
 from distprop.tracking.spool import Line, Record, Spool
 from distprop.tracking.store import NotYet, Point, Refused, Run, Store
@@ -204,7 +205,7 @@ class Delivery:
 
 
 def _short(error: Exception) -> str:
-    return cut(" ".join(str(error).split()) or type(error).__name__, 160)
+    return cut(without_secrets(" ".join(str(error).split())) or type(error).__name__, 240)
 
 
 def _request(lines: Sequence[Line]) -> Sequence[Line]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distprop.errors import AddressError, CheckpointError
-from distprop.tracking.address import make_client, missing_file
+from distprop.tracking.address import make_client, missing_file, without_secrets
 from distprop.tracking.records import CONFIG_FILE
 
 MOST_RUNS = 200
@@ -76,7 +76,7 @@ def find(run_id: str, uri: str) -> StoredRun:
     run = _asked(uri, lambda: _run(client, run_id))
     if run is None:
         raise CheckpointError(
-            f"there is no run {run_id} in {uri}",
+            f"there is no run {run_id} in {without_secrets(uri)}",
             "neither a run's id nor a run key is called so",
             "see `distprop list`, or give the checkpoint's path",
         )
@@ -163,10 +163,10 @@ def _asked(uri: str, call: Any) -> Any:
     """The answer; AddressError where there is none."""
     try:
         return call()
-    except CheckpointError:
+    except (AddressError, CheckpointError):
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:300]
+        text = without_secrets(" ".join(str(error).split()))[:300]
         raise AddressError(
-            f"the runs in {uri} cannot be read", text, "check the address, or start the server"
+            f"the runs in {without_secrets(uri)} cannot be read", text, "check the address, or start the server"
         ) from error

@@ -12,7 +12,8 @@ from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 from distprop.errors import DistpropError, UserError
-from distprop.tracking.address import make_client, settle_environment
+from distprop.tracking.address import make_client, settle_environment, without_secrets
+from distprop.tracking.database import deleted_experiment
 from distprop.tracking.layers import KINDS, LAYERS_FILE, draw_layers
 from distprop.tracking.naming import cut
 from distprop.tracking.pictures import CURVES_FILE, draw_counts, draw_curves
@@ -32,6 +33,10 @@ _log = logging.getLogger("distprop")
 
 class Refused(DistpropError):  # noqa: N818 - an answer, not a failure of the line
     """The server is there and says no: sending the same again would change nothing."""
+
+
+class Gone(DistpropError):  # noqa: N818 - an answer about the run, not about what was sent
+    """The run, or its experiment, was deleted: records wait until it is restored."""
 
 
 class NotYet(DistpropError):  # noqa: N818 - a matter of moments
@@ -112,7 +117,23 @@ class MlflowStore:
 
     def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
-        return str(found.experiment_id if found is not None else self.client.create_experiment(name))
+        if found is None:
+            found = self._new_experiment(name)
+        if found.lifecycle_stage == "deleted":
+            gone = deleted_experiment(name, found.experiment_id)
+            raise Gone(*gone.args)
+        return str(found.experiment_id)
+
+    def _new_experiment(self, name: str) -> Any:
+        """Another job may make it at the same moment: then it is that one."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_experiment(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return self.client.get_experiment_by_name(name)
 
     def _known_run(self, run_id: str | None) -> str | None:
         from mlflow.exceptions import MlflowException
@@ -120,15 +141,43 @@ class MlflowStore:
         if run_id is None:
             return None
         try:
-            return str(self.client.get_run(run_id).info.run_id)
+            found = self.client.get_run(run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            _log.warning("run %s is not in %s: a new run is begun", run_id, self.uri)
+            _log.warning("run %s is not in %s: a new run is begun", run_id, without_secrets(self.uri))
             return None
+        _require_alive(found)
+        return run_id
+
+    @contextmanager
+    def _asking(self, run_id: str) -> Iterator[None]:
+        """As `_answers`; where the run was deleted, that is why, and not what was sent. Raises Refused, Gone."""
+        try:
+            with _answers():
+                yield
+        except Refused as refusal:
+            self._ask_why(run_id, refusal)
+            raise
+
+    def _ask_why(self, run_id: str, refusal: Refused) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            fix = "`distprop sync` writes what waits to a new run"
+            raise Gone(f"run {run_id} was deleted for good", "MLflow no longer knows it", fix) from refusal
+        _require_alive(found)
 
     def _run_with_token(self, experiment: str, token: str) -> str | None:
-        found = self.client.search_runs([experiment], f"tags.`{TOKEN_TAG}` = '{token}'", max_results=1)
+        from mlflow.entities import ViewType
+
+        found = self.client.search_runs([experiment], f"tags.`{TOKEN_TAG}` = '{token}'", ViewType.ALL, max_results=1)
+        for run in found:
+            _require_alive(run)
         return str(found[0].info.run_id) if found else None
 
     def _create(self, experiment: str, job: SpoolJob) -> str:
@@ -156,7 +205,7 @@ class MlflowStore:
         """One request for each thousand points; points are told apart by metric, time, step and value."""
         from mlflow.entities import RunTag
 
-        with _answers():
+        with self._asking(run_id):
             tags_left = [RunTag(name, value) for name, value in tags.items()]
             for start in range(0, max(1, len(metrics)), POINTS_A_REQUEST):
                 sent = [_metric(point) for point in metrics[start : start + POINTS_A_REQUEST]]
@@ -168,7 +217,7 @@ class MlflowStore:
         """Parameters are immutable in MLflow: what differs after a resume is a tag."""
         from mlflow.entities import Param, RunTag
 
-        with _answers():
+        with self._asking(run_id):
             there = self.client.get_run(run_id).data.params
             new = [Param(name, value) for name, value in params.items() if name not in there]
             other = {name: value for name, value in params.items() if there.get(name, value) != value}
@@ -178,7 +227,7 @@ class MlflowStore:
 
     def inputs(self, run_id: str, datasets: Iterable[Mapping[str, Any]]) -> None:
         """Dataset inputs with digest, schema and number of rows."""
-        with _answers():
+        with self._asking(run_id):
             named: dict[tuple[str, str], Any] = {}
             for used in datasets:
                 key = (used["name"], used["digest"])
@@ -188,12 +237,12 @@ class MlflowStore:
 
     def text(self, run_id: str, name: str, text: str) -> None:
         """Written anew each time: same name, same text."""
-        with _answers():
+        with self._asking(run_id):
             self.client.log_text(run_id, text, name)
 
     def picture(self, run_id: str, record: Mapping[str, Any]) -> None:
         """Drawn from the record, or from the run's own history where it is about curves."""
-        with _answers(), _makes_sense(), tempfile.TemporaryDirectory() as folder:
+        with self._asking(run_id), _makes_sense(), tempfile.TemporaryDirectory() as folder:
             if record["picture"] == "curves":
                 drawn = draw_curves(self._history(run_id, ("train/", "valid/")), Path(folder) / CURVES_FILE)
             elif record["picture"] == "layers":
@@ -216,7 +265,7 @@ class MlflowStore:
 
         from distprop import flavor
 
-        with _answers(), _makes_sense():
+        with self._asking(run_id), _makes_sense():
             model = self._begun_model(run_id, version, digest)
             if model.status != LoggedModelStatus.READY:
                 with tempfile.TemporaryDirectory() as place:
@@ -240,21 +289,33 @@ class MlflowStore:
     def link(self, run_id: str, model_uri: str | None, metrics: Sequence[Point]) -> None:
         """The same points again, naming the model: MLflow adds them to the model and not to the run."""
         model_id = model_uri.removeprefix("models:/") if model_uri else None
-        with _answers():
+        with self._asking(run_id):
             if metrics:
                 self.client.log_batch(run_id, metrics=[_metric(point, model_id) for point in metrics])
 
     def end(self, run_id: str, status: str, time: int) -> None:
         """Final until the run is resumed."""
-        with _answers():
+        with self._asking(run_id):
             self.client.set_terminated(run_id, status, end_time=time)
 
     def last_step(self, run_id: str, metric: str) -> int:
         """Asked once for each kind of record after a resume."""
-        with _answers():
+        with self._asking(run_id):
             if metric not in self.client.get_run(run_id).data.metrics:
                 return -1
             return max((int(point.step) for point in self.client.get_metric_history(run_id, metric)), default=-1)
+
+
+def _require_alive(run: Any) -> None:
+    """Raise Gone where the run was deleted, by itself or with its experiment."""
+    if run.info.lifecycle_stage == "deleted":
+        run_id, experiment = run.info.run_id, run.info.experiment_id
+        raise Gone(
+            f"run {run_id} was deleted",
+            "MLflow takes nothing for it until it is restored",
+            f"`mlflow runs restore --run-id {run_id}` (or `mlflow experiments restore --experiment-id {experiment}`), "
+            f"then `distprop sync {run_id}`",
+        )
 
 
 @contextmanager
@@ -267,7 +328,7 @@ def _answers() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code not in REFUSALS:
             raise
-        raise Refused("the tracking server refused what it was sent", cut(str(error), 500)) from error
+        raise Refused("the tracking server refused what it was sent", cut(without_secrets(str(error)), 500)) from error
 
 
 @contextmanager
@@ -276,7 +337,9 @@ def _makes_sense() -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, KeyError, ImportError, FileNotFoundError, UserError) as error:
-        raise Refused("this record cannot be made into what it stands for", cut(str(error), 500)) from error
+        raise Refused(
+            "this record cannot be made into what it stands for", cut(without_secrets(str(error)), 500)
+        ) from error
 
 
 def _metric(point: Point, model_id: str | None = None) -> Any:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from distprop.errors import AddressError
+from distprop.tracking.address import without_secrets
 from distprop.tracking.delivery import Delivery
 from distprop.tracking.records import end, tags
 from distprop.tracking.spool import Spool
-from distprop.tracking.store import MlflowStore, Store
+from distprop.tracking.store import Gone, MlflowStore, Store
 from distprop.tracking.summary import TrackingSummary, sum_up
 
 
@@ -21,11 +22,14 @@ def sync(spool: str | Path, store_for: Callable[[str], Store] = MlflowStore) -> 
     queue = Spool.open(Path(spool))
     try:
         _deliver(Delivery(queue, store_for(queue.job.uri)))
+    except (AddressError, Gone) as error:  # they say what to do
+        queue.close()
+        raise AddressError(error.what, error.why, f"{error.fix}; the records are kept") from error
     except Exception as error:
         queue.close()
         raise AddressError(
-            f"the tracking server at {queue.job.uri} does not take the records",
-            " ".join(str(error).split())[:300],
+            f"the tracking server at {without_secrets(queue.job.uri)} does not take the records",
+            without_secrets(" ".join(str(error).split()))[:300],
             "they are kept: start the server and call `distprop sync` again",
         ) from error
     queue.close(remove=True)

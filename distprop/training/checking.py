@@ -137,11 +137,12 @@ def _tracking(job: Job) -> str | CheckResult:
     if find_spec("mlflow") is None and settings.uri is None:
         fix = "pip install 'distprop-train[mlflow]'"
         return CheckResult("tracking", True, "MLflow is not installed: the run will not be tracked", fix)
-    from distprop.tracking.address import preflight, resolve_uri
+    from distprop.tracking.address import resolve_uri, without_secrets
+    from distprop.training.recording import preflight
 
     address = resolve_uri(expand(settings.uri) if settings.uri else None)
-    preflight(address.uri)
-    return f"{address.uri} ({address.source})"
+    preflight(job)
+    return f"{without_secrets(address.uri)} ({address.source})"
 
 
 def checkpoint_bytes(assembly: Assembly) -> int:

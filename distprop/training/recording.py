@@ -53,7 +53,10 @@ class Recording:
             return Kept()
         summary = self.tracker.close()
         waits = str(self.tracker.spool_path) if summary.spooled else None
-        return Kept(self.tracker.run_id, self.tracker.model_uri, self.tracker.uri, summary.spooled, waits)
+        from distprop.tracking.address import without_secrets
+
+        uri = without_secrets(self.tracker.uri)
+        return Kept(self.tracker.run_id, self.tracker.model_uri, uri, summary.spooled, waits)
 
 
 def preflight(job: Job) -> None:
@@ -61,7 +64,7 @@ def preflight(job: Job) -> None:
     if _wanted(job):
         from distprop.tracking import address
 
-        address.preflight(_uri(job))
+        address.preflight(_uri(job), _experiment(job))
 
 
 @contextmanager
@@ -75,12 +78,16 @@ def open_recording(
     from distprop.tracking.tracker import MlflowTracker
 
     settings = job.tracking
-    experiment = expand(settings.experiment) if settings.experiment else os.environ.get("MLFLOW_EXPERIMENT_NAME")
     spool = Path(folder) / "spool" if "://" not in folder else Path("spool")
     name = settings.run_name or job.name
     how: dict[str, Any] = {"spool_dir": spool, "run_id": run_id, "parent": parent}
-    with MlflowTracker(_uri(job), experiment or "Default", name, **how) as tracker:
+    with MlflowTracker(_uri(job), _experiment(job), name, **how) as tracker:
         yield Recording(tracker, spared)
+
+
+def _experiment(job: Job) -> str:
+    named = expand(job.tracking.experiment) if job.tracking.experiment else os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    return named or "Default"
 
 
 def _uri(job: Job) -> str:

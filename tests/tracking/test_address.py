@@ -93,3 +93,16 @@ def test_the_page_of_a_store_is_mlflows_and_that_of_a_server_its_own():
     assert ui.command("http://there:5000") == ["http://there:5000"]
     shown = ui.command("sqlite:///runs.db", port=5001)
     assert shown[1:] == ["-m", "mlflow", "ui", "--backend-store-uri", "sqlite:///runs.db", "--port", "5001"]
+
+
+def test_user_and_password_are_never_shown():
+    for given in (
+        "http://ann:s3cret@127.0.0.1:1",
+        "http://ann:s3c%40ret@127.0.0.1:1",
+        "http://ann:s3@cret@127.0.0.1:1",
+    ):
+        assert address.without_secrets(given) == "http://127.0.0.1:1"
+        with pytest.raises(AddressError, match="does not answer") as caught:
+            preflight(given)
+        assert "cret" not in str(caught.value)
+        assert "ann:" not in str(caught.value)

@@ -19,6 +19,7 @@ from distprop.tracking import runs
 from distprop.tracking.address import make_client
 from distprop.tracking.spool import SpoolJob
 from distprop.tracking.store import MlflowStore, Point, Refused
+from distprop.tracking.sync import sync
 from distprop.tracking.tracker import MlflowTracker
 from tests.model.cases import images, numbers, table
 from tests.tracking.events import STARTED, ending, steps
@@ -258,3 +259,38 @@ def test_starts_are_shown_in_the_run_of_all(uri, client, home):
     lines = Path(client.download_artifacts(done.run_id, "starts.csv", home)).read_text().splitlines()
     assert lines[0] == "start,seed,status,steps,digest,run,why,valid/loss"
     assert lines[1:] == [f"0,7,finished,8,d,{one.run_id},,0.5", f"1,7,failed,8,d,{one.run_id},the loss became nan,"]
+
+
+def test_a_run_that_is_deleted_keeps_its_records_and_gets_them_after_a_restore(uri, home, client, caplog):
+    tracker = MlflowTracker(uri, "exp", "deleted", spool_dir=home / "deleted")
+    tracker(STARTED)
+    assert tracker.wait_ready(60)
+    client.delete_run(tracker.run_id)
+    for event in (*steps(), *ending()):
+        tracker(event)
+    summary = tracker.close(timeout=60)
+    assert (summary.refused, summary.spooled > 10) == (0, True)
+    assert "was deleted" in summary.away
+    assert caplog.text.count("was deleted") == 1
+    with pytest.raises(AddressError, match="was deleted") as caught:
+        sync(summary.spool)
+    assert f"mlflow runs restore --run-id {summary.run_id}" in caught.value.fix
+    client.restore_run(summary.run_id)
+    assert sync(summary.spool).run_id == summary.run_id
+    assert client.get_run(summary.run_id).info.status == "FINISHED"
+    assert curve(client, summary.run_id, "train/loss") == [(version, 1 / version) for version in range(1, 9)]
+
+
+def test_an_experiment_that_is_deleted_keeps_its_runs_records(uri, home, client):
+    tracker = MlflowTracker(uri, "short-lived", "deleted", spool_dir=home / "deleted")
+    tracker(STARTED)
+    assert tracker.wait_ready(60)
+    experiment = client.get_experiment_by_name("short-lived").experiment_id
+    client.delete_experiment(experiment)
+    for event in (*steps(), *ending()):
+        tracker(event)
+    summary = tracker.close(timeout=60)
+    assert (summary.refused, summary.spooled > 10) == (0, True)
+    client.restore_experiment(experiment)
+    assert sync(summary.spool).spooled == 0
+    assert client.get_run(summary.run_id).info.status == "FINISHED"
