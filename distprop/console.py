@@ -233,6 +233,8 @@ def summary(result: Result) -> str:
         )
     facts = {"digest": result.digest, "run": _run(result), "model": result.model_uri, "checkpoint": result.checkpoint}
     lines += [f"  {name:<10} {value}" for name, value in facts.items() if value]
+    if result.tracking_gap:
+        lines.append(f"  not all of the run is in MLflow: {result.tracking_gap}")
     return "\n".join([*lines, *(f"next: {command}" for command in next_commands(result))])
 
 
@@ -278,9 +280,7 @@ def next_commands(result: Result) -> list[str]:
     """What a person would type next."""
     commands = []
     if result.spooled:
-        commands.append(
-            f"distprop sync {result.run_id or result.spool}    (MLflow was away: {result.spooled:,} records wait)"
-        )
+        commands.append(f"distprop sync {result.run_id or result.spool}    ({result.spooled:,} records wait)")
     if result.status != "finished":
         commands.append(f"distprop resume {result.run_id or result.checkpoint}")
     elif result.model_uri:

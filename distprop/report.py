@@ -42,6 +42,7 @@ class Result:
     checkpoint: str | None = None  # the newest whole one
     spooled: int = 0  # records that MLflow has not acknowledged: `distprop sync` sends them
     spool: str | None = None  # where they wait
+    tracking_gap: str = ""  # why the run in MLflow is not whole; empty where it is
     time_shares: Mapping[str, float] = field(default_factory=dict)  # of the workers' time; with `profile` only
     layer_shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Of the time that layers took in training, by layer: "forward" and "backward"; with `profile` only."""
@@ -66,6 +67,8 @@ class Result:
             "seconds": finite(self.seconds),
             "rows_per_second": finite(self.rows_per_second),
             "start": self.start,
+            "pending_records": self.spooled,
+            "pending_reason": self.tracking_gap or ("records of a start wait" if self.spooled else None),
             "warnings": list(self.warnings),
         }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distprop.cli.failing import DONE, FAILED
 from distprop.cli.options import debug_option, json_option, print_json, uri_option
 from distprop.errors import CheckpointError
 from distprop.report import finite
@@ -70,9 +71,14 @@ def sync(run: str) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a slow server may take its time: no training waits
     from distprop.tracking.sync import sync as send
 
+    whole = True
     for spool in _spools_of(run):
         summary = send(spool)
         click.echo(f"sent: {summary.delivered:,} records of run {summary.run_id} are in MLflow")
+        if summary.gap:
+            click.echo(f"not all of the run is in MLflow: {summary.gap}", err=True)
+            whole = False
+    click.get_current_context().exit(DONE if whole else FAILED)
 
 
 def _spools_of(run: str) -> list[Path]:

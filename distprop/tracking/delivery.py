@@ -1,8 +1,10 @@
 """Takes records out of a spool and to the server, in order and once, in a thread of its own."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Event as Flag
 from threading import Thread
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from distprop.tracking.address import without_secrets
 from distprop.tracking.naming import cut
 from distprop.tracking.spool import Line, Record, Spool
-from distprop.tracking.store import NotYet, Point, Refused, Run, Store
+from distprop.tracking.store import Gone, NotYet, Point, Refused, Run, Store
 
 RECORDS_AT_ONCE = 500
 POINTS_AT_ONCE = 1000
@@ -20,6 +22,8 @@ SHORTEST_PAUSE = 0.25  # seconds between requests, so that many steps share one
 REST = 2.0  # pause this many times as long as sending took: training shares the interpreter with us
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds of back-off
 GRACE = 5.0  # seconds, at the end, for a server that does not answer
+POLL = 0.1  # seconds between two looks for an interrupt, which may not wake anybody
+PENDING_TAG = "distprop.pending"
 TRIES = 3  # of a picture, a model or the like that fails while the server answers
 
 _log = logging.getLogger("distprop")
@@ -35,6 +39,8 @@ class Delivery:
         self._run: Run | None = None
         self._steps: dict[str, int] = {}  # metric -> last step that the run has
         self._failures = 0  # one after another
+        self._killed_at = 0  # milliseconds since the epoch: an interrupt that the run is to show at once
+        self._stopped = False  # nobody waits any more
         self._deadline = 0.0  # for a server that does not answer
         self._wake, self._closing = Flag(), Flag()
         self._thread = Thread(target=self._loop, name="distprop-tracking", daemon=True)
@@ -63,7 +69,16 @@ class Delivery:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
+        self._stopped = True
         return self.spool.empty
+
+    def interrupt(self, time: int) -> None:
+        """Show the run as KILLED as soon as can be; what is still to come is sent after. May be called by a signal."""
+        self._killed_at = time  # no lock is taken: the signal may have come while it was held
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread, which ends after the request that it is at."""
+        self._thread.join(timeout)
 
     @property
     def stuck(self) -> bool:
@@ -81,17 +96,18 @@ class Delivery:
             request = _request(lines)
             try:
                 self._send(run, request)
-            except Exception:
+            except Exception as error:
                 self._failures += 1
-                if not self._hopeless(request):
+                if isinstance(error, Gone) or not self._hopeless(request):
                     raise
-                self._leave_out(request[0], "it failed again and again while the server answered")
+                self._leave_out(request[0], _short(error))
         self._failures = 0
         return bool(lines)
 
     def deliver_all(self) -> None:
         """Send everything that is left. Raises what the store raised when it no longer answers."""
-        while True:
+        while not self._stopped:
+            self._show_interrupt()
             try:
                 if not self.deliver_some():
                     return
@@ -103,21 +119,23 @@ class Delivery:
         wait = FIRST_WAIT
         while not self._closing.is_set():
             began = time.monotonic()
+            self._show_interrupt()
             try:
                 more = self.deliver_some()
             except Exception as error:  # whatever it is, it means: not now
                 self._miss(error)
-                self._closing.wait(wait)
+                self._wait(self._closing, wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
                 self.away, wait = "", FIRST_WAIT
                 self._rest(more, time.monotonic() - began)
-        while not self._delivered_last() and time.monotonic() < self._deadline:
+        while not self._delivered_last() and time.monotonic() < self._deadline and not self._stopped:
             time.sleep(FIRST_WAIT)
 
     def _delivered_last(self) -> bool:
         try:
             self.deliver_all()
+            self.deliver_aside()
         except Exception as error:
             self._miss(error)
             return False
@@ -131,9 +149,22 @@ class Delivery:
 
     def _rest(self, more: bool, spent: float) -> None:
         if not more:
-            self._wake.wait()
+            self._wait(self._wake)
             self._wake.clear()
-        self._closing.wait(max(SHORTEST_PAUSE, REST * spent))
+        self._wait(self._closing, max(SHORTEST_PAUSE, REST * spent))
+
+    def _wait(self, flag: Flag, seconds: float = math.inf) -> None:
+        """Until the flag is set, so many seconds have passed, or an interrupt came."""
+        end = time.monotonic() + seconds
+        while not self._killed_at and (left := end - time.monotonic()) > 0 and not flag.wait(min(POLL, left)):
+            pass
+
+    def _show_interrupt(self) -> None:
+        """The real end comes later, and counts; a process that is killed before leaves no run that seems to run."""
+        if self._killed_at and self._run is not None:
+            at, self._killed_at = self._killed_at, 0
+            with suppress(Exception):  # the end itself is tried again
+                self._store.end(self._run.run_id, "KILLED", at)
 
     def _hopeless(self, request: Sequence[Line]) -> bool:
         """One picture or model must not keep the final status from the run; points are never given up."""
@@ -148,7 +179,23 @@ class Delivery:
             return False
         return True
 
+    def deliver_aside(self) -> None:
+        """Try once more what was set aside. Raises what the store raises: it stays set aside then."""
+        while self.spool.delivered.aside and not self._stopped:
+            run = self._connect() if self._run is None else self._run
+            record = self.spool.delivered.aside[0]
+            self._did[record["kind"]](run.run_id, record)
+            if len(self.spool.delivered.aside) == 1:
+                self._store.log(run.run_id, [], {PENDING_TAG: "nothing"})
+            self.spool.remember(aside=self.spool.delivered.aside[1:])
+
     def _leave_out(self, line: Line, why: object) -> None:
+        if line.record["kind"] == "model" and self._run is not None:
+            self._store.log(self._run.run_id, [], {PENDING_TAG: "model"})  # the run must not seem to be whole
+            text = "the model is not in MLflow yet: it is kept in %s, for `distprop sync`: %s"
+            _log.warning(text, self.spool.folder, without_secrets(str(why)))
+            self.spool.acknowledge(line.end, 1, aside=(line.record,))
+            return
         _log.warning("tracking lost a record of kind %s: %s", line.record["kind"], why)
         self.spool.acknowledge(line.end, 1, refused=1)
 
@@ -172,7 +219,9 @@ class Delivery:
             self._leave_out(lines[0], refusal)
             return
         self._steps = steps
-        self.spool.acknowledge(lines[-1].end, len(lines), ended=lines[-1].record["kind"] == "end")
+        last = lines[-1].record
+        again = (last,) if last["kind"] == "link" and self.spool.delivered.aside else ()  # when its model is there
+        self.spool.acknowledge(lines[-1].end, len(lines), ended=last["kind"] == "end", aside=again)
 
     def _perform(self, run_id: str, records: Sequence[Record]) -> None:
         if records and records[0]["kind"] in MERGED:

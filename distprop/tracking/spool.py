@@ -6,20 +6,21 @@
     FOLDER/files/         what must outlive the process until it is delivered, such as the model
 
 One thread appends, another reads and acknowledges. The file is the queue: memory stays small, however long the
-server is away.
+server is away; only while the disk is full do new records wait in memory, up to a limit.
 """
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-from distprop.errors import CheckpointError
+from distprop.errors import CheckpointError, UserError
+from distprop.tracking.record_file import RecordFile
 
 RECORDS, STATE, JOB, FILES = "records.jsonl", "state.json", "job.json", "files"
 
@@ -52,6 +53,7 @@ class Delivered:
     model_uri: str | None = None
     ended: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
+    aside: tuple[Record, ...] = ()  # tried in vain, and kept so that the records behind them could go on
 
 
 class Line(NamedTuple):
@@ -64,19 +66,27 @@ class Line(NamedTuple):
 class Spool:
     """One job's queue in `folder`; holds the folder's lock as long as it is open."""
 
-    def __init__(self, folder: Path, job: SpoolJob, file: BinaryIO, delivered: Delivered) -> None:
+    def __init__(self, folder: Path, job: SpoolJob, file: RecordFile, delivered: Delivered) -> None:
         self.folder, self.job = folder, job
-        self._file, self._reader = file, (folder / RECORDS).open("rb")
+        self._file = file
         self.delivered = delivered
-        self.size = file.tell()
         self.records = delivered.records + sum(1 for _ in self.pending())
 
     @classmethod
     def create(cls, folder: Path, job: SpoolJob) -> "Spool":
-        """A new spool in a folder that does not exist yet."""
-        folder.mkdir(parents=True)
-        _write(folder / JOB, asdict(job))
-        return cls(folder, job, _locked(folder), Delivered())
+        """A new spool in a folder that does not exist yet. Raises UserError where it cannot be made."""
+        try:
+            folder.mkdir(parents=True)
+            _write(folder / JOB, asdict(job))
+            file = RecordFile(folder / RECORDS)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise UserError(
+                f"the records of the run cannot be kept in {folder.parent}",
+                f"{error.strerror or error}",
+                "make room or give access there, or name another `checkpoint.dir`",
+            ) from error
+        return cls(folder, job, file, Delivered())
 
     @classmethod
     def open(cls, folder: Path) -> "Spool":
@@ -92,46 +102,54 @@ class Spool:
                 str(error),
                 "`distprop sync` takes a run's id or its spool's folder",
             ) from error
-        file = _locked(folder)
-        _drop_torn_line(file)
-        return cls(folder, job, file, _read_state(folder / STATE))
+        delivered = _read_state(folder / STATE)
+        return cls(folder, job, RecordFile(folder / RECORDS, delivered.offset), delivered)
 
     def append(self, record: Record) -> None:
-        """Add a record at the end; with the operating system when this returns, so the process may die."""
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
-        self._file.write(line)
-        self.size += len(line)
+        """Add a record at the end; with the operating system when this returns, so the process may die.
+
+        While the disk is full it is in memory. Raises OSError where that, too, is at its limit.
+        """
+        self._file.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
         self.records += 1
-        self._file.flush()
 
     def pending(self, most: int | None = None) -> Iterator[Line]:
         """Records not acknowledged, oldest first, at most `most`. A line still being written is left."""
-        end = self.delivered.offset
-        self._reader.seek(end)
-        for count, line in enumerate(self._reader):
-            if not line.endswith(b"\n") or count == most:
-                return
-            end += len(line)
+        for line, end in islice(self._file.lines(self.delivered.offset), most):
             yield Line(json.loads(line), end)
 
     @property
     def empty(self) -> bool:
         """Everything is delivered."""
-        return self.delivered.offset >= self.size
+        return self.delivered.offset >= self._file.size and not self.delivered.aside
 
-    def acknowledge(self, offset: int, records: int, *, refused: int = 0, ended: bool = False) -> None:
+    @property
+    def unsaved(self) -> int:
+        """Records that are in memory only, as the disk has no room."""
+        return self._file.unsaved
+
+    def acknowledge(
+        self, offset: int, records: int, *, refused: int = 0, ended: bool = False, aside: tuple[Record, ...] = ()
+    ) -> None:
         """The next `records` records, up to byte `offset`, need not be sent again."""
         self.remember(
             offset=offset,
             records=self.delivered.records + records,
             refused=self.delivered.refused + refused,
             ended=self.delivered.ended or ended,
+            aside=(*self.delivered.aside, *aside),
         )
+        self._file.forget(offset)
 
     def remember(self, **changes: Any) -> None:
-        """Note what the server answered."""
+        """Note what the server answered. With a full disk the note is older: records are sent again, and count once."""
         self.delivered = replace(self.delivered, **changes)
-        _write(self.folder / STATE, asdict(self.delivered))
+        with suppress(OSError):
+            _write(self.folder / STATE, asdict(self.delivered))
+
+    def save(self) -> None:
+        """Give the disk what waits in memory, as far as it has room by now."""
+        self._file.save()
 
     def keep(self, folder: Path, name: str) -> Path:
         """A copy of `folder` under files/, by hard links where the disk allows it: it costs nothing."""
@@ -142,7 +160,6 @@ class Spool:
 
     def close(self, *, remove: bool = False) -> None:
         """Release the lock; `remove` when nothing is left to deliver."""
-        self._reader.close()
         self._file.close()
         if remove:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -180,41 +197,22 @@ def _described(job: Path) -> dict[str, Any]:
     return described
 
 
-def _locked(folder: Path) -> BinaryIO:
-    file = (folder / RECORDS).open("ab+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise CheckpointError(
-            f"the spool {folder} is in use", "a running job writes to it", "wait until that job has ended"
-        ) from error
-    file.seek(0, os.SEEK_END)
-    return file
-
-
-def _drop_torn_line(file: BinaryIO) -> None:
-    """A process that died while it wrote leaves half a line; nobody was told that it was kept."""
-    end = file.tell()
-    file.seek(max(0, end - 1))
-    if end and file.read(1) != b"\n":
-        file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
-    file.seek(0, os.SEEK_END)
-
-
 def _read_state(path: Path) -> Delivered:
     try:
-        return Delivered(**json.loads(path.read_text(encoding="utf-8")))
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Delivered(**{**stored, "aside": tuple(stored.get("aside", ()))})
     except FileNotFoundError:
         return Delivered()
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _link_or_copy(source: str, target: str) -> str:

@@ -39,6 +39,7 @@ def sync(spool: str | Path, store_for: Callable[[str], Store] = MlflowStore) -> 
 def _deliver(delivery: Delivery) -> None:
     queue = delivery.spool
     delivery.deliver_all()
+    delivery.deliver_aside()
     if not queue.delivered.ended:
         queue.append(tags({"distprop.status": "interrupted", "distprop.why": "the process died"}))
         queue.append(end("interrupted", time.time()))

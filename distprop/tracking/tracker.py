@@ -1,6 +1,7 @@
 """`MlflowTracker`: one MLflow run a job, kept by a listener that never blocks and never ends a training."""
 
 import atexit
+import json
 import logging
 import time
 import uuid
@@ -8,13 +9,14 @@ from pathlib import Path
 from types import TracebackType
 
 from distprop.events import Event, RunEnded, Status, Stop
-from distprop.tracking.address import absolute
+from distprop.tracking.address import SECRET, absolute
 from distprop.tracking.delivery import Delivery
 from distprop.tracking.records import Recorder
 from distprop.tracking.spool import HANDLE, Record, Spool, SpoolJob, find
 from distprop.tracking.store import MlflowStore, Store
 from distprop.tracking.summary import TrackingSummary, sum_up
 
+LAST_PATIENCE = 30.0  # seconds, at the end of the process, for the request that is under way
 PATIENCE = 30.0  # seconds to wait at the end for a server that answers
 _log = logging.getLogger("distprop")
 
@@ -41,11 +43,13 @@ class MlflowTracker:
         store: Store | None = None,
     ) -> None:
         self.uri = uri
+        self._secret = "".join(SECRET.findall(uri))
         self._recorder = Recorder()
         self._spool = _open_spool(Path(spool_dir), absolute(uri), experiment, run_name, run_id, parent)
         self._delivery = Delivery(self._spool, store if store is not None else MlflowStore(uri))
         self._ended = False
         self._full = False
+        self._lost = 0
         self._summary: TrackingSummary | None = None
         self._delivery.start()
         atexit.register(self._at_exit)
@@ -91,11 +95,18 @@ class MlflowTracker:
         if self._summary is None:
             self._end_as("failed")
             all_sent = self._delivery.finish(timeout)
-            self._summary = sum_up(self._spool, all_sent, self._delivery.away)
-            if not self._delivery.stuck:
-                self._spool.close(remove=all_sent)
+            self._spool.save()
+            self._summary = sum_up(self._spool, all_sent, self._delivery.away, self._lost)
             atexit.unregister(self._at_exit)
+            if self._delivery.stuck:  # the interpreter must not end under a thread that is in MLflow
+                atexit.register(self._delivery.join, LAST_PATIENCE)
+            else:
+                self._spool.close(remove=all_sent)
         return self._summary
+
+    def interrupt(self) -> None:
+        """Show the run as KILLED at once: whoever asked the job to end may soon kill it. A signal may call this."""
+        self._delivery.interrupt(round(time.time() * 1000))
 
     def __enter__(self) -> "MlflowTracker":
         return self
@@ -111,11 +122,14 @@ class MlflowTracker:
         if record["kind"] == "model":
             record = {**record, "folder": self._keep(record["folder"], record["version"])}
         try:
-            self._spool.append(record)
+            self._spool.append(_without(record, self._secret))
+            if self._spool.unsaved and not self._full:
+                self._full = True
+                _log.warning("the disk of %s is full: records of the run wait in memory", self._spool.folder)
         except OSError as error:
-            if not self._full:
+            self._lost += 1
+            if self._lost == 1:
                 _log.warning("the tracking spool %s takes no more records: %s", self._spool.folder, error)
-            self._full = True
 
     def _keep(self, folder: str, version: int) -> str:
         try:
@@ -130,6 +144,14 @@ class MlflowTracker:
 
     def _at_exit(self) -> None:
         self.close(timeout=10.0)
+
+
+def _without(record: Record, secret: str) -> Record:
+    """The record without the user and password of the tracking address, which a job's own file may name."""
+    if not secret:
+        return record
+    shown: Record = json.loads(json.dumps(record).replace(json.dumps(secret)[1:-1], ""))
+    return shown
 
 
 def _open_spool(

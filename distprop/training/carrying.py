@@ -107,6 +107,7 @@ class Training:
         rehearsing = rehearsal(self.task.assembly.job.faults, self.cluster)
         heard = events.fan_out(*listeners, *self.recording.listeners, rehearsing)
         doctor = Doctor()
+        self.ground.interrupts.tell(self.recording.interrupt)
         emit = attended(doctor, self._stoppable(heard))
         try:
             outcome = self._conductor(emit).run(start)

@@ -16,6 +16,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.asked = self.stopped = False
         self._attend: Callable[[], None] | None = None
+        self._told: list[Callable[[], None]] = []
         self._before: dict[int, Any] = {}
 
     def attend(self, interrupt: Callable[[], None]) -> None:
@@ -24,9 +25,15 @@ class Interrupts:
         if self.asked:
             interrupt()
 
+    def tell(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, too, when the job is asked to end. It takes no locks: a signal's handler calls it."""
+        self._told.append(listener)
+
     def ask(self) -> None:
         """Ask the job to save and end."""
         self.asked = True
+        for listener in self._told:
+            listener()
         if self._attend is not None:
             self._attend()
 

@@ -22,6 +22,7 @@ class Kept:
     tracking_uri: str | None = None
     spooled: int = 0
     spool: str | None = None
+    gap: str = ""  # why the run is not whole
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Recording:
         """What a checkpoint keeps to go on with the run."""
         return self.tracker.handle if self.tracker is not None else None
 
+    def interrupt(self) -> None:
+        """The job was asked to end: the run says so at once. A signal may call this."""
+        if self.tracker is not None:
+            self.tracker.interrupt()
+
     def close(self) -> Kept:
         """Deliver what is left and say what became of it."""
         if self.tracker is None:
@@ -56,7 +62,7 @@ class Recording:
         from distprop.tracking.address import without_secrets
 
         uri = without_secrets(self.tracker.uri)
-        return Kept(self.tracker.run_id, self.tracker.model_uri, uri, summary.spooled, waits)
+        return Kept(self.tracker.run_id, self.tracker.model_uri, uri, summary.spooled, waits, summary.gap)
 
 
 def preflight(job: Job) -> None:

@@ -155,6 +155,7 @@ class _Starts:
                 _forget(folder)
             opened = open_recording(self.task.assembly.job, self.task.folder, self._known.get("run"))
             self._parent = self.stack.enter_context(opened)
+            self.ground.interrupts.tell(self._parent.interrupt)
             folder.write(ALL, _json({"run": self._parent.handle(), "recipe": self.task.fingerprint.recipe}))
             for row in self.rows:
                 self._tell_parent(self._ended(row))
@@ -209,6 +210,7 @@ class _Starts:
             seconds=time.time() - self.ground.began,
             spooled=kept.spooled + self._waiting,
             spool=kept.spool or result.spool,
+            tracking_gap=kept.gap or result.tracking_gap,
             compared_by=self.metric,
             starts=tuple(self.rows),
         )

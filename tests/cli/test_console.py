@@ -175,7 +175,7 @@ def test_the_plain_result_has_null_and_never_nan():
     assert plain["metrics"] == {"valid/accuracy": 0.96123, "valid/loss": None, "learning_rate": 0.1}
     assert list(plain) == [
         "run_id", "status", "steps", "epochs", "metrics", "digest", "model_uri", "workers", "servers", "seconds",
-        "rows_per_second", "start", "warnings",
+        "rows_per_second", "start", "pending_records", "pending_reason", "warnings",
     ]  # fmt: skip
     json.dumps(plain, allow_nan=False)
 

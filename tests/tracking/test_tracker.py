@@ -340,3 +340,48 @@ def test_a_full_disk_costs_records_and_not_the_training(make, store, monkeypatch
     tracker.close()
     assert caplog.text.count("takes no more records") == 1
     assert store.curve("train/loss") == LOSSES[3:]
+
+
+def test_an_interrupt_is_shown_at_once_and_what_follows_is_sent_all_the_same(make, store):
+    tracker = make()
+    tell(tracker, STARTED, *steps(1, 3))
+    until(lambda: store.curve("train/loss") == LOSSES[:3])
+    tracker.interrupt()
+    until(lambda: store.status == "KILLED")
+    tell(tracker, *steps(4, 8), *ending())
+    tracker.close()
+    assert (store.status, store.curve("train/loss")) == ("FINISHED", LOSSES)
+
+
+def test_an_interrupt_is_shown_before_a_backlog_is_sent(make, store):
+    asked = []
+    real = store.picture
+    store.picture = lambda *given: asked.append(store.calls["end"]) or real(*given)
+    tracker = make()
+    tracker(STARTED)
+    assert tracker.wait_ready(10)
+    store.gate.clear()
+    tell(tracker, *steps())
+    tracker.interrupt()
+    tell(tracker, *ending(status="interrupted"))
+    store.gate.set()
+    tracker.close()
+    assert asked
+    assert min(asked) == 1, "the end was told before the first picture"
+    assert store.status == "KILLED"
+
+
+def test_a_thread_that_nobody_waits_for_ends_after_its_request_and_the_process_waits_for_it(make, store):
+    store.gate.clear()
+    tracker = make()
+    tell(tracker, STARTED, *steps(), *ending())
+    summary = tracker.close(timeout=0.1)
+    assert tracker._delivery.stuck
+    store.gate.set()
+    atexit.unregister(tracker._delivery.join)
+    tracker._delivery.join(10)
+    assert not tracker._delivery.stuck
+    assert store.calls.total() <= 2, "one request was under way; none was begun after"
+    tracker._spool.close()
+    assert sync(summary.spool, lambda _: store).spooled == 0
+    assert store.curve("train/loss") == LOSSES
