@@ -62,17 +62,19 @@ def _measured(row: "RunRow") -> str:
 
 @click.command(short_help="Send what MLflow did not get while it was away.")
 @click.argument("run")
+@uri_option
 @debug_option
-def sync(run: str) -> None:
+def sync(run: str, uri: str | None) -> None:
     """Send what MLflow did not get of RUN while it was away.
 
-    RUN is a run id, or the path of a spool. Runs are looked for under this folder, as training was started here.
+    RUN is a run id, or the path of a spool. A run is looked for under this folder, and where MLflow says that its
+    checkpoints are.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a slow server may take its time: no training waits
     from distprop.tracking.sync import sync as send
 
     whole = True
-    for spool in _spools_of(run):
+    for spool in _spools_of(run, uri):
         summary = send(spool)
         click.echo(f"sent: {summary.delivered:,} records of run {summary.run_id} are in MLflow")
         if summary.gap:
@@ -81,7 +83,7 @@ def sync(run: str) -> None:
     click.get_current_context().exit(DONE if whole else FAILED)
 
 
-def _spools_of(run: str) -> list[Path]:
+def _spools_of(run: str, uri: str | None) -> list[Path]:
     """The spool of a run, and those of the starts that are shown in it."""
     from distprop.tracking.spool import JOB, find_all
 
@@ -90,11 +92,29 @@ def _spools_of(run: str) -> list[Path]:
     for folder in (Path("spool"), *sorted(Path().glob("*/*/spool"))):
         if found := find_all(folder, run):
             return found
+    if found := _elsewhere(run, uri):
+        return found
     raise CheckpointError(
         f"nothing waits to be sent for {run}",
-        f"no spool under {Path.cwd()} belongs to it",
-        "see `distprop list`; if records do wait elsewhere, give the spool's path",
+        f"no spool under {Path.cwd()}, or beside the checkpoints that MLflow names, belongs to it",
+        "see `distprop list`; if records do wait elsewhere, give --uri, or the spool's path",
     )
+
+
+def _elsewhere(run: str, uri: str | None) -> list[Path]:
+    """The spools in the folder that the run's tag names, where somebody knows the run."""
+    from distprop.errors import AddressError
+    from distprop.tracking import runs
+    from distprop.tracking.address import resolve_uri
+    from distprop.tracking.spool import find_all
+
+    try:
+        folder = runs.checkpoint_folder(run, resolve_uri(uri).uri)
+    except AddressError:
+        if uri is not None:
+            raise
+        return []
+    return find_all(Path(folder) / "spool", run) if folder else []
 
 
 @click.command(short_help="Show the runs in a browser.")

@@ -1,5 +1,6 @@
 """`distprop train` and `distprop resume`."""
 
+import os
 from typing import Any, Literal
 
 import click
@@ -57,6 +58,7 @@ def train(
 
     job = load_job(config, overrides)
     kernel.ready(job.numerics.blas_kernel)
+    _say_what_begins(inline, placement["address"])
     from distprop import training
     from distprop.console import Console
 
@@ -83,11 +85,22 @@ def resume(run: str, inline: bool, trust: tuple[str, ...], as_json: bool, **plac
     from distprop import training
 
     kernel.ready(training.job_of(run).numerics.blas_kernel)
+    _say_what_begins(inline, placement["address"])
     from distprop.console import Console
 
     with Console() as console:
         result = training.resume(run, inline=inline, listeners=[console], trust=trust, **placement)
     _finish(result, as_json)
+
+
+def _say_what_begins(inline: bool, address: str | None) -> None:
+    """The first line: imports, rows and Ray take seconds, in which a person wants to see that something happens."""
+    if inline:
+        click.echo("looking through the rows ...", err=True)
+    else:
+        click.echo(
+            "connecting to Ray ..." if address or os.environ.get("RAY_ADDRESS") else "starting Ray ...", err=True
+        )
 
 
 def _finish(result: Any, as_json: bool) -> None:

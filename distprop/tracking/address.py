@@ -45,7 +45,7 @@ def resolve_uri(config_uri: str | None) -> Address:
 
 def absolute(uri: str) -> str:
     """The same address, whatever folder it is later used from."""
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     return uri if path is None else SQLITE + str(path.absolute())
 
 
@@ -67,7 +67,7 @@ def make_client(uri: str) -> Any:
     Raises AddressError where MLflow is not installed, and for a file that is no whole store or cannot be made.
     """
     settle_environment()
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     if path is not None:
         database.look(path)
     try:
@@ -88,7 +88,7 @@ def preflight(uri: str, experiment: str = "Default") -> None:
 
     Raises AddressError where nobody answers, where a store cannot be made or used, or the experiment was deleted.
     """
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     if path is not None:
         database.look(path, experiment)
         return database.require_writable(path)
@@ -105,11 +105,11 @@ def preflight(uri: str, experiment: str = "Default") -> None:
 
 def missing_file(uri: str) -> Path | None:
     """The file of a SQLite address where there is none yet: MLflow makes it even for a question."""
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     return path if path is not None and not path.exists() else None
 
 
-def _sqlite_path(uri: str) -> Path | None:
+def sqlite_path(uri: str) -> Path | None:
     """The file of a SQLite address; None for any other address and for one with options."""
     if not uri.startswith(SQLITE) or "?" in uri or uri == SQLITE:
         return None

@@ -96,6 +96,15 @@ def find(run_id: str, uri: str) -> StoredRun:
     )
 
 
+def checkpoint_folder(run_id: str, uri: str) -> str | None:
+    """Where the run's checkpoints are, by its tag; None where there is no such run. Raises AddressError."""
+    if missing_file(uri):
+        return None
+    client = make_client(uri)
+    run = _asked(uri, lambda: _run(client, run_id))
+    return run.data.tags.get("distprop.checkpoint") if run is not None else None
+
+
 def _run(client: Any, name: str) -> Any:
     from mlflow.exceptions import MlflowException
 

@@ -12,6 +12,8 @@ from typing import Any
 from distprop.config import Job, expand
 from distprop.events import Event, Listener
 
+RAYS_OWN = "/runtime_resources/working_dir_files/"  # in the path of the folder that a submitted job runs in
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -81,14 +83,29 @@ def open_recording(
     if not _wanted(job):
         yield Recording()
         return
+    from distprop.tracking.address import sqlite_path
     from distprop.tracking.tracker import MlflowTracker
 
     settings = job.tracking
     spool = Path(folder) / "spool" if "://" not in folder else Path("spool")
     name = settings.run_name or job.name
+    _warn_of_passing_place(sqlite_path(_uri(job)), folder)
     how: dict[str, Any] = {"spool_dir": spool, "run_id": run_id, "parent": parent}
     with MlflowTracker(_uri(job), _experiment(job), name, **how) as tracker:
         yield Recording(tracker, spared)
+
+
+def _warn_of_passing_place(store: Path | None, folder: str) -> None:
+    """`ray job submit --working-dir .` runs the job in a folder that Ray deletes when it likes."""
+    places = [Path(folder).absolute()] if "://" not in folder else []
+    places += [store.absolute()] if store is not None else []
+    passing = [str(place) for place in places if RAYS_OWN in str(place)]
+    if passing:
+        logging.getLogger("distprop").warning(
+            "%s: in a temporary folder of Ray, which deletes it; set `checkpoint.dir` and `tracking.uri` to places "
+            "that last, by absolute paths or addresses",
+            " and ".join(passing),
+        )
 
 
 def _experiment(job: Job) -> str:

@@ -218,3 +218,26 @@ def test_sync_of_a_run_without_a_spool_says_so(run, here):  # noqa: ARG001
     done = run("sync", "nothing")
     assert done.exit_code == 2
     assert "nothing waits to be sent for nothing" in done.stderr
+
+
+def test_sync_finds_the_spool_from_any_folder_by_the_runs_tag(run, spool, monkeypatch, tmp_path_factory):
+    from distprop.tracking import runs, sync
+    from distprop.tracking.summary import TrackingSummary
+
+    there, asked = str(spool.parents[1].absolute()), []
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setattr(runs, "checkpoint_folder", lambda run_id, _uri: there if run_id == "abc" else None)
+    monkeypatch.setattr(sync, "sync", lambda path: asked.append(path) or TrackingSummary(3, 0, 0, "abc", None, None))
+    assert run("sync", "abc").exit_code == 0
+    assert asked == [Path(there, "spool", "t")]
+    assert run("sync", "another").exit_code == 2
+
+
+def test_sync_that_leaves_something_out_says_so_and_does_not_end_well(run, spool, monkeypatch):  # noqa: ARG001
+    from distprop.tracking import sync
+    from distprop.tracking.summary import TrackingSummary
+
+    monkeypatch.setattr(sync, "sync", lambda _: TrackingSummary(3, 0, 2, "abc", None, None))
+    done = run("sync", "abc")
+    assert done.exit_code == 1
+    assert "2 records were refused" in done.stderr

@@ -101,7 +101,7 @@ def test_errors_are_told_on_stderr_without_a_traceback(run, training, error, cod
     training.result = error
     done = run("train", DIGITS)
     assert done.exit_code == code
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith(f"starting Ray ...\n{said}"), "the first line, which comes at once, and the error"
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
 

@@ -149,3 +149,30 @@ def left_behind(desk: Desk) -> list[str]:
     """What distprop leaves in the places that all processes share. Ray's own folder is another matter."""
     shared = [*Path("/dev/shm").iterdir(), *Path(desk.variables["TMPDIR"]).iterdir()]
     return [str(path) for path in shared if "distprop" in path.name]
+
+
+SLOW_PICTURES = """
+import sys, time
+from distprop.tracking.store import MlflowStore
+MlflowStore.picture = lambda *_: time.sleep(60)
+from distprop.cli import main
+main(["train", "job.yaml", "--inline"], prog_name="distprop")
+"""
+
+
+def test_asked_to_end_and_killed_three_seconds_later_leaves_no_run_that_seems_to_run(
+    desk: Desk, new_store: Path
+) -> None:
+    """As `ray job stop` ends a job."""
+    shutil.copy(new_store, desk.folder / "mlflow.db")
+    write_rows(desk.folder / "rows.parquet")
+    desk.write("job.yaml", job(train={"epochs": 5000}))
+    command = desk.start_python("-c", SLOW_PICTURES)
+    command.wait_for(lambda: list(desk.folder.glob("checkpoints/*/spool/*/state.json")), "the run is there")
+    command.wait_for(desk.checkpoints, "the first checkpoint")
+    os.kill(command.process.pid, signal.SIGTERM)
+    time.sleep(3.0)
+    os.killpg(command.process.pid, signal.SIGKILL)
+    command.process.wait()
+    assert "Traceback" not in command.err.read_text()
+    assert the_run(desk.folder).info.status == "KILLED"

@@ -294,3 +294,9 @@ def test_an_experiment_that_is_deleted_keeps_its_runs_records(uri, home, client)
     client.restore_experiment(experiment)
     assert sync(summary.spool).spooled == 0
     assert client.get_run(summary.run_id).info.status == "FINISHED"
+
+
+def test_the_folder_of_a_runs_checkpoints_is_known_by_its_tag(done, uri, tmp_path):
+    assert runs.checkpoint_folder(done.run_id, uri) == "/tmp/checkpoints"
+    assert runs.checkpoint_folder("nobody", uri) is None
+    assert runs.checkpoint_folder(done.run_id, f"sqlite:///{tmp_path}/none.db") is None
