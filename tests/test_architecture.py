@@ -39,7 +39,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     # carries the messages and performs the effects
     "runtime": "checkpoint data errors events importing loops nn numerics optim protocol cryptography numpy ray",
     # listens: it never meets what runs
-    "tracking": "errors events flavor mlflow matplotlib",
+    "tracking": "version errors events flavor mlflow matplotlib",
     "flavor": "version data model pyfunc_loader source_archive tracking numpy pandas mlflow",
     "pyfunc_loader": "flavor",  # of itself it reads nothing: its copy beside a model stands alone
     "source_archive": "",

@@ -51,13 +51,14 @@ def locate(client: Any, uri: str) -> str:
 
 
 def _of_run(client: Any, uri: str, run_id: str, name: str) -> str:
-    """A run's model is an output of the run; what another tool logged is an artifact."""
+    """A run's model is an output of the run, called after its job or `model`; what others log is an artifact."""
     run = client.get_run(run_id)
-    for output in run.outputs.model_outputs if run.outputs else ():
-        model = client.get_logged_model(output.model_id)
+    outputs = run.outputs.model_outputs if run.outputs else ()
+    models = [client.get_logged_model(output.model_id) for output in outputs]
+    for model in models:
         if model.name == name:
             return str(model.artifact_location)
-    return uri
+    return str(models[-1].artifact_location) if models and name == "model" else uri
 
 
 def _newest(client: Any, name: str) -> str:

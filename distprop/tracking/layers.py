@@ -6,22 +6,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distprop.tracking.naming import LAYERS
 from distprop.tracking.pictures import History, blank, saved
 
-LAYERS_FILE = "layers.png"
-KINDS = ("gradient_norm/", "update_ratio/", "dead/", "saturated/")
-TITLES = {
-    "gradient_norm/": "length of the gradient",
-    "update_ratio/": "length of an update, in lengths of the weights",
-    "dead/": "share of units that are dead",
-    "saturated/": "share of outputs that are saturated",
-}
+KINDS = (f"{LAYERS}gradient_norm/", f"{LAYERS}update_ratio/", f"{LAYERS}dead/", f"{LAYERS}saturated/")
+TITLES = dict(
+    zip(
+        KINDS,
+        (
+            "length of the gradient",
+            "length of an update, in lengths of the weights",
+            "share of units that are dead",
+            "share of outputs that are saturated",
+        ),
+        strict=True,
+    )
+)
 MOST_LINES = 12
 """Layers up to which each has a line; more of them are rows of a map."""
 
 
 def draw_layers(history: History, path: Path) -> Path | None:
-    """One panel a kind of figure; history: "gradient_norm/0.dense" -> (step, value) pairs. None where it is empty."""
+    """One panel a kind of figure; history: metric -> (step, value) pairs. None where it is empty."""
     panels = {kind: _of_kind(history, kind) for kind in KINDS}
     panels = {kind: layers for kind, layers in panels.items() if layers}
     if not panels:
@@ -30,7 +36,7 @@ def draw_layers(history: History, path: Path) -> Path | None:
     drawing = blank(7.0 * min(len(panels), 2), 4.2 * rows)
     for place, (kind, layers) in enumerate(panels.items(), start=1):
         axes = drawing.add_subplot(rows, min(len(panels), 2), place)
-        share = kind in ("dead/", "saturated/")
+        share = kind in KINDS[2:]
         (_lines if len(layers) <= MOST_LINES else _map)(axes, layers, share)
         axes.set_title(TITLES[kind])
         axes.set_xlabel("step")

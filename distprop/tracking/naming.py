@@ -10,6 +10,9 @@ MOST_PARAM = 6000
 MOST_TAG = 5000
 MOST_DIGEST = 36
 
+LAYERS, FAULTS = "z-layers/", "z-faults/"
+"""What metrics of layers and of faults begin with: MLflow's pages sort sections by name, train and valid come first."""
+
 _ILLEGAL = re.compile(r"[^/\w.\- ]")
 
 
@@ -19,6 +22,11 @@ def legal_name(name: str) -> str:
     if posixpath.normpath(clean) != clean or clean.startswith(("/", "..")) or clean == ".":
         clean = "_".join(part for part in clean.split("/") if part.strip(".")).lstrip(".")
     return clean or "_"
+
+
+def model_name(job: str) -> str:
+    """What the model of a job is called: its name without what MLflow refuses in names of models."""
+    return re.sub(r"[/:.%\"']", "_", job)[:MOST_NAME] or "model"
 
 
 def cut(text: str, most: int) -> str:

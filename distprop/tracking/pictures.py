@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-CURVES_FILE = "learning_curves.png"
+CURVES_FILE = "1_learning_curves.png"
+CONFUSION_FILE = "2_confusion_matrix_{split}.png"
+SCATTER_FILE = "2_predicted_against_actual_{split}.png"
+BINARY_FILE = "3_roc_and_calibration_{split}.png"
+LAYERS_FILE = "4_layers.png"
+"""Names begin with numbers: MLflow lists artifacts by name."""
+
+CONTENTS = "1 learning curves, 2 predictions against the truth, 3 ROC and calibration of two classes, 4 layers"
 MOST_PANELS = 6
 MOST_NAMED_CLASSES = 30
 
@@ -39,13 +46,13 @@ def draw_curves(history: History, path: Path) -> Path | None:
 def draw_counts(record: Mapping[str, Any], folder: Path) -> Path | None:
     """The picture that a record asks for, in `folder`; None for one that we do not know."""
     if record["picture"] == "confusion":
-        path = folder / f"confusion_matrix_{record['split']}.png"
+        path = folder / CONFUSION_FILE.format(split=record["split"])
         return draw_confusion(record["counts"], record["classes"], path, record["split"])
     if record["picture"] == "scatter":
-        path = folder / f"predicted_against_actual_{record['split']}.png"
+        path = folder / SCATTER_FILE.format(split=record["split"])
         return draw_scatter(record["counts"], record["range"], path, record["split"])
     if record["picture"] == "binary":
-        return draw_binary(record, folder / f"roc_and_calibration_{record['split']}.png")
+        return draw_binary(record, folder / BINARY_FILE.format(split=record["split"]))
     return None
 
 

@@ -22,12 +22,13 @@ from distprop.events import (
     StartEnded,
     StepEnded,
     Warned,
-    WorkerJoined,
     WorkerLost,
 )
 from distprop.tracking.comparing import comparison
 from distprop.tracking.curves import Curves, Timings, points, window
-from distprop.tracking.naming import MOST_DIGEST, MOST_PARAM, MOST_TAG, cut, legal_name, portions
+from distprop.tracking.description import DESCRIPTION, describe_end, describe_start
+from distprop.tracking.measured import Measured
+from distprop.tracking.naming import FAULTS, LAYERS, MOST_DIGEST, MOST_PARAM, MOST_TAG, cut, legal_name, portions
 from distprop.tracking.spool import Record
 
 MLFLOW_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -37,20 +38,25 @@ TIMELINE_FILE = "timeline.json"
 WARNINGS_FILE = "warnings.txt"
 STARTS_FILE = "starts.csv"
 COUNTED = {
-    WorkerJoined: "faults/workers_joined",
-    WorkerLost: "faults/workers_lost",
-    ServerLost: "faults/servers_lost",
-    CheckpointFailed: "faults/checkpoints_failed",
+    WorkerLost: f"{FAULTS}workers_lost",
+    ServerLost: f"{FAULTS}servers_lost",
+    CheckpointFailed: f"{FAULTS}checkpoints_failed",
 }
 
 
 class Recorder:
-    """Turns a job's events into records. Remembers the version, the last value of each metric, and the receipts."""
+    """Turns a job's events into records. Remembers the version, what was measured, and the receipts.
 
-    def __init__(self) -> None:
+    origin: tags that say which code makes the run.
+    """
+
+    def __init__(self, origin: Mapping[str, str] | None = None) -> None:
+        self._origin = dict(origin or {})
         self._version = 0
+        self._model_step: int | None = None
+        self._description = ""
         self._curves, self._timings = Curves(1), Timings()
-        self._latest: dict[str, tuple[float, int, int]] = {}  # metric -> value, time, step
+        self._measured = Measured()
         self._counts: Counter[str] = Counter()
         self._receipts: Counter[str] = Counter()
         self._picture: Evaluated | None = None
@@ -74,8 +80,10 @@ class Recorder:
                 figures = {f"system/{event.host}/{name}": value for name, value in event.figures.items()}
                 made = [points(self._version, event.time, figures)]
             case Checkpointed():
-                made = [tags({"distprop.last_checkpoint": event.path, "distprop.version": str(event.version)})]
+                at = {"distprop.last_checkpoint": event.path, "distprop.last_checkpoint_step": str(event.version)}
+                made = [tags(at)]
             case ModelSaved():
+                self._model_step = event.version
                 made = [_model(event), tags({"distprop.digest": event.digest})]
             case Diagnosed() | Warned() | ProfileTaken():
                 made = self._looked_closely(event)
@@ -89,13 +97,16 @@ class Recorder:
     def _remember(self, made: list[Record]) -> None:
         for record in made:
             if record["kind"] == "points":
-                at = (record["time"], record["step"])
-                self._latest.update({name: (value, *at) for name, value in record["metrics"].items()})
+                self._measured.add(record["step"], record["time"], record["metrics"])
 
     def _started(self, event: RunStarted) -> list[Record]:
         self._curves = Curves(window(event.last_version))
         params = {legal_name(name): cut(str(value), MOST_PARAM) for name, value in event.params.items()}
-        sizes = {
+        self._description = describe_start(event)
+        about = {
+            **self._origin,
+            DESCRIPTION: self._description,
+            "distprop.job": event.name,
             "distprop.workers": str(event.workers),
             "distprop.servers": str(event.servers),
             "distprop.parameters": str(event.parameters),
@@ -103,7 +114,7 @@ class Recorder:
             "distprop.last_version": str(event.last_version),
         }
         made: list[Record] = [{"kind": "params", "params": piece} for piece in portions(params, PARAMS_A_REQUEST)]
-        made += [tags(piece) for piece in portions({**sizes, **event.tags}, PARAMS_A_REQUEST)]
+        made += [tags(piece) for piece in portions({**about, **event.tags}, PARAMS_A_REQUEST)]
         made.append({"kind": "text", "name": CONFIG_FILE, "text": event.config})
         if event.datasets:
             made.append({"kind": "inputs", "datasets": [_dataset(used) for used in event.datasets]})
@@ -133,7 +144,7 @@ class Recorder:
         return self._warned(event) if isinstance(event, Warned) else self._diagnosed(event)
 
     def _diagnosed(self, event: Diagnosed) -> list[Record]:
-        figures = dict(event.figures)
+        figures = {f"{LAYERS}{name}" if "/" in name else name: value for name, value in event.figures.items()}
         if not figures:
             return []
         self._layers = True
@@ -163,6 +174,7 @@ class Recorder:
             "distprop.status": event.status,
             "distprop.why": event.why,
             "distprop.digest": event.digest or "",
+            DESCRIPTION: describe_end(self._description, event, self._model_step, pictures=not self._starts),
         }
         named = {name: value for name, value in told.items() if value}
         made = self._curves.flush() + self._timings.flush()
@@ -170,7 +182,7 @@ class Recorder:
             made.append(points(event.version, event.time, dict(event.metrics)))
         self._remember(made)
         made += [tags(piece) for piece in portions({**named, **event.tags}, PARAMS_A_REQUEST)]
-        made.append({"kind": "link", "points": self._final(event)})
+        made.append({"kind": "link", "points": self._of_the_model(event)})
         if not self._starts:
             made.append({"kind": "picture", "picture": "curves"})
         if self._layers:
@@ -181,15 +193,13 @@ class Recorder:
         made.append(end(event.status, event.time))
         return made
 
-    def _final(self, event: RunEnded) -> list[tuple[str, float, int, int]]:
-        """The final metrics as points: one that the run already has is given as it was, so that it is there once."""
-        now = (round(event.time * 1000), event.version)
-        final = []
-        for metric, value in event.metrics.items():
-            name = legal_name(metric)
-            known = self._latest.get(name)
-            final.append((name, *known) if known and known[0] == value else (name, float(value), *now))
-        return final
+    def _of_the_model(self, event: RunEnded) -> list[tuple[str, float, int, int]]:
+        """The final metrics as the run has them at the model's own step, so that linking adds no point to the run."""
+        step = event.version if self._model_step is None else self._model_step
+        final = {legal_name(name): float(value) for name, value in event.metrics.items()}
+        now, is_last = round(event.time * 1000), step == event.version
+        found = (self._measured.at(name, value, step, now, is_last) for name, value in final.items())
+        return [point for point in found if point is not None]
 
 
 def tags(values: Mapping[str, str]) -> Record:

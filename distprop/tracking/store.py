@@ -14,13 +14,16 @@ from typing import Any, NamedTuple, Protocol
 from distprop.errors import DistpropError, UserError
 from distprop.tracking.address import make_client, settle_environment, without_secrets
 from distprop.tracking.database import deleted_experiment
-from distprop.tracking.layers import KINDS, LAYERS_FILE, draw_layers
-from distprop.tracking.naming import cut
-from distprop.tracking.pictures import CURVES_FILE, draw_counts, draw_curves
+from distprop.tracking.layers import KINDS, draw_layers
+from distprop.tracking.naming import cut, model_name
+from distprop.tracking.pictures import CURVES_FILE, LAYERS_FILE, draw_counts, draw_curves
 from distprop.tracking.spool import HANDLE, SpoolJob
 
 TOKEN_TAG = "distprop.token"  # noqa: S105 - names a run before it has an id; opens nothing
-MODEL_NAME = "model"
+JOB_TAG = "distprop.job"
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+"""Without it MLflow's pages open in the mode for language models: it is what their switch to "Model training" sets."""
+
 POINTS_A_REQUEST = 1000
 CONTEXTS = {"train": "training", "valid": "validation", "test": "testing"}
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
@@ -122,6 +125,8 @@ class MlflowStore:
         if found.lifecycle_stage == "deleted":
             gone = deleted_experiment(name, found.experiment_id)
             raise Gone(*gone.args)
+        if KIND_TAG not in found.tags:  # one that a person chose stays
+            self.client.set_experiment_tag(found.experiment_id, KIND_TAG, KIND)
         return str(found.experiment_id)
 
     def _new_experiment(self, name: str) -> Any:
@@ -129,7 +134,7 @@ class MlflowStore:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.create_experiment(name)
+            self.client.create_experiment(name, tags={KIND_TAG: KIND})
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -276,22 +281,30 @@ class MlflowStore:
             return f"models:/{model.model_id}"
 
     def _begun_model(self, run_id: str, version: int, digest: str) -> Any:
-        experiment = self.client.get_run(run_id).info.experiment_id
-        wanted = {"distprop.version": str(version), "distprop.digest": digest}
+        run = self.client.get_run(run_id)
+        experiment = run.info.experiment_id
+        wanted = {"distprop.step": str(version), "distprop.digest": digest}
         found = self.client.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'")
         for model in found:
             if wanted.items() <= model.tags.items():
                 return model
         return self.client.create_logged_model(
-            experiment, name=MODEL_NAME, source_run_id=run_id, tags=wanted, model_type="distprop"
+            experiment,
+            name=model_name(run.data.tags.get(JOB_TAG, "")),
+            source_run_id=run_id,
+            tags=wanted,
+            params=run.data.params,
+            model_type="distprop",
         )
 
     def link(self, run_id: str, model_uri: str | None, metrics: Sequence[Point]) -> None:
-        """The same points again, naming the model: MLflow adds them to the model and not to the run."""
+        """The same points again, naming model and data: MLflow adds them to the model and not to the run."""
         model_id = model_uri.removeprefix("models:/") if model_uri else None
         with self._asking(run_id):
             if metrics:
-                self.client.log_batch(run_id, metrics=[_metric(point, model_id) for point in metrics])
+                data = _data_of(self.client.get_run(run_id))
+                points = [_metric(point, model_id, data.get(point.metric.partition("/")[0])) for point in metrics]
+                self.client.log_batch(run_id, metrics=points)
 
     def end(self, run_id: str, status: str, time: int) -> None:
         """Final until the run is resumed."""
@@ -342,10 +355,23 @@ def _makes_sense() -> Iterator[None]:
         ) from error
 
 
-def _metric(point: Point, model_id: str | None = None) -> Any:
+def _metric(point: Point, model_id: str | None = None, data: Any = None) -> Any:
+    """MLflow's metric; data: the Dataset that it was measured on."""
     from mlflow.entities import Metric
 
-    return Metric(point.metric, point.value, point.time, point.step, model_id=model_id)
+    named = {"dataset_name": data.name, "dataset_digest": data.digest} if data is not None else {}
+    return Metric(point.metric, point.value, point.time, point.step, model_id=model_id, **named)
+
+
+def _data_of(run: Any) -> dict[str, Any]:
+    """The data of each split of the run: train, valid, test."""
+    splits = {context: split for split, context in CONTEXTS.items()}
+    found = {}
+    for used in run.inputs.dataset_inputs if run.inputs else ():
+        for tag in used.tags:
+            if tag.key == "mlflow.data.context" and tag.value in splits:
+                found[splits[tag.value]] = used.dataset
+    return found
 
 
 def _dataset_input(name: str, used: Mapping[str, Any]) -> Any:

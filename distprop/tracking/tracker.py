@@ -11,6 +11,7 @@ from types import TracebackType
 from distprop.events import Event, RunEnded, Status, Stop
 from distprop.tracking.address import SECRET, absolute
 from distprop.tracking.delivery import Delivery
+from distprop.tracking.origin import origin
 from distprop.tracking.records import Recorder
 from distprop.tracking.spool import HANDLE, Record, Spool, SpoolJob, find
 from distprop.tracking.store import MlflowStore, Store
@@ -44,7 +45,7 @@ class MlflowTracker:
     ) -> None:
         self.uri = uri
         self._secret = "".join(SECRET.findall(uri))
-        self._recorder = Recorder()
+        self._recorder = Recorder(origin())
         self._spool = _open_spool(Path(spool_dir), absolute(uri), experiment, run_name, run_id, parent)
         self._delivery = Delivery(self._spool, store if store is not None else MlflowStore(uri))
         self._ended = False

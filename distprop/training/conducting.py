@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from distprop import checkpoint, events
 from distprop.errors import CheckpointError, DistpropError, LostError, TrainingError, UserError
@@ -20,6 +19,7 @@ from distprop.runtime.session import Cluster, Session
 from distprop.runtime.timeline import Timeline
 from distprop.training.assembling import Assembly, test_course
 from distprop.training.interrupting import Interrupts
+from distprop.training.logged_job import run_parameters, with_logged_source
 from distprop.training.loss_limit import LossLimit
 from distprop.training.starting import StartingPoint
 
@@ -195,10 +195,10 @@ class Conductor:
         return events.RunStarted(
             time=time.time(),
             name=job.tracking.run_name or job.name,
-            params=job.flat(),
+            params=run_parameters(self.assembly),
             tags=dict(self.tags),
             config=self.papers.config,
-            datasets=tuple(events.DatasetUsed(**_as_written(one, job)) for one in dataset.used()),
+            datasets=tuple(events.DatasetUsed(**with_logged_source(one, job)) for one in dataset.used()),
             version=start.version,
             last_version=course.last,
             steps_per_epoch=course.steps_per_epoch,
@@ -228,15 +228,6 @@ class Outcome:
     ) -> "Outcome":
         """The outcome of a session whose books are on `desk`."""
         return cls(status, version, dict(metrics), model, desk.steps, desk.rows, desk.seconds, desk.timeline)
-
-
-def _as_written(used: Mapping[str, Any], job: Any) -> dict[str, Any]:
-    """A split's record with its source as the job has it: `${VAR}` unexpanded."""
-    written = getattr(job.data, used["split"])
-    source = (
-        written if isinstance(written, str) else ", ".join(written) if isinstance(written, tuple) else used["source"]
-    )
-    return {**used, "source": source}
 
 
 def new_name() -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def open_recording(
 
     settings = job.tracking
     spool = Path(folder) / "spool" if "://" not in folder else Path("spool")
-    name = settings.run_name or job.name
+    name = settings.run_name or f"{job.name}-{secrets.token_hex(2)}"  # runs of one job are told apart
     _warn_of_passing_place(sqlite_path(_uri(job)), folder)
     how: dict[str, Any] = {"spool_dir": spool, "run_id": run_id, "parent": parent}
     with MlflowTracker(_uri(job), _experiment(job), name, **how) as tracker:

@@ -15,6 +15,7 @@ from distprop.model import load_model
 from distprop.report import Result, Start
 from distprop.training import results
 from distprop.training.carrying import Ground, Task, Training, connected, find_start
+from distprop.training.logged_job import run_parameters
 from distprop.training.recording import Recording, open_recording
 from distprop.training.several import ALL, best_of, compared_by, start_folders, task_of, what_is_known
 from distprop.training.starting import StartingPoint
@@ -172,7 +173,8 @@ class _Starts:
             job = self.task.assembly.job
             name, own = job.tracking.run_name or job.name, {"distprop.checkpoint": self.task.folder}
             tags = {key: value for key, value in event.tags.items() if key != "distprop.start"} | own
-            self._tell_parent(replace(event, name=name, params=job.flat(), tags={**tags, **self.task.tags}, version=0))
+            params = run_parameters(self.task.assembly)
+            self._tell_parent(replace(event, name=name, params=params, tags={**tags, **self.task.tags}, version=0))
 
     def _interrupted(self, result: Result) -> Result:
         self._tell_parent(events.RunEnded(time.time(), "interrupted", result.steps, {}, None))

@@ -15,7 +15,7 @@ from tests.tracking.test_pictures import is_picture
 def test_few_layers_are_lines_and_many_a_map(tmp_path, layers):
     history = {
         f"{kind}/{layer}.dense": [(1, 10.0**-layer), (2, math.nan), (3, 0.0)]
-        for kind in ("gradient_norm", "update_ratio", "dead")
+        for kind in ("z-layers/gradient_norm", "z-layers/update_ratio", "z-layers/dead")
         for layer in range(layers)
     }
     assert is_picture(draw_layers(history, tmp_path / "layers.png"))
@@ -23,7 +23,7 @@ def test_few_layers_are_lines_and_many_a_map(tmp_path, layers):
 
 def test_layers_of_which_nothing_is_known_are_not_drawn(tmp_path):
     assert draw_layers({}, tmp_path / "layers.png") is None
-    assert draw_layers({"dead/1.relu": [(1, math.nan)]}, tmp_path / "layers.png") is None
+    assert draw_layers({"z-layers/dead/1.relu": [(1, math.nan)]}, tmp_path / "layers.png") is None
 
 
 def test_layers_are_in_the_order_of_the_network():
@@ -36,8 +36,8 @@ def test_layers_are_in_the_order_of_the_network():
 def test_figures_are_points_and_end_in_a_picture():
     recorder = Recorder()
     (made,) = recorder.records(Diagnosed(NOON, 7, {"gradient_norm/0.dense": 0.5, "noise_scale": 80.0}))
-    assert made["metrics"] == {"gradient_norm/0.dense": 0.5, "noise_scale": 80.0}
-    assert (made["step"], made["once"]) == (7, "gradient_norm/0.dense")
+    assert made["metrics"] == {"z-layers/gradient_norm/0.dense": 0.5, "noise_scale": 80.0}
+    assert (made["step"], made["once"]) == (7, "z-layers/gradient_norm/0.dense")
     ended = RunEnded(NOON, "finished", 8, {}, None)
     assert {"kind": "picture", "picture": "layers"} in recorder.records(ended)
     assert {"kind": "picture", "picture": "layers"} not in Recorder().records(ended)

@@ -78,12 +78,15 @@ def test_the_run_is_whole(done, client):
     assert named.keys() == {"training", "validation"}
     assert json.loads(named["training"].source) == {"uri": "${DATA}/small.parquet"}
     files = {file.path for file in client.list_artifacts(done.run_id)}
-    assert files == {"job.yaml", "learning_curves.png", "confusion_matrix_test.png"}
+    assert files == {"job.yaml", "1_learning_curves.png", "2_confusion_matrix_test.png"}
 
 
 def test_the_model_is_logged_with_its_metrics(done, client):
     model = client.get_logged_model(done.model_uri.removeprefix("models:/"))
-    assert (model.status, model.name, model.source_run_id) == ("READY", "model", done.run_id)
+    assert (model.status, model.name, model.source_run_id) == ("READY", "small", done.run_id), "called after its job"
+    assert model.params["optimizer.sgd.learning_rate"] == "0.1"
+    measured_on = {metric.key: metric.dataset_digest for metric in model.metrics}
+    assert measured_on == {"valid/loss": "b" * 32, "test/accuracy": None, "train/final": "a" * 36}
     assert {metric.key: metric.value for metric in model.metrics} == {
         "valid/loss": 0.25,
         "test/accuracy": 0.58,
@@ -93,7 +96,7 @@ def test_the_model_is_logged_with_its_metrics(done, client):
 
 
 def test_the_model_loads_by_each_address(done, uri):
-    for address in (done.model_uri, f"runs:/{done.run_id}/model"):
+    for address in (done.model_uri, f"runs:/{done.run_id}/small", f"runs:/{done.run_id}/model"):
         assert load_model(address, uri).digest == images().digest
     for nothing in ("models:/m-00000000000000000000000000000000", "runs:/" + "0" * 32 + "/model", "models:/x/1"):
         with pytest.raises(CheckpointError, match="no model at"):
@@ -201,6 +204,19 @@ def test_a_run_is_found_again_by_its_token_and_begun_anew_where_it_is_gone(store
     job = SpoolJob(store.uri, "exp", "direct", token, 1)
     assert store.connect(job, None) == (run.run_id, True)
     assert store.connect(job, "0" * 32) == (run.run_id, True)
+
+
+def test_the_experiment_opens_as_model_training_unless_a_person_chose(store, run):
+    client = store.client
+    experiment = client.get_experiment(client.get_run(run.run_id).info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    for name, tags, kind in (
+        ("untold", {}, "custom_model_development"),
+        ("chosen", {"mlflow.experimentKind": "genai_development"}, "genai_development"),
+    ):
+        client.create_experiment(name, tags=tags)
+        store.connect(SpoolJob(store.uri, name, "direct", os.urandom(8).hex(), 1_700_000_000_000), None)
+        assert client.get_experiment_by_name(name).tags["mlflow.experimentKind"] == kind
 
 
 def test_what_mlflow_will_never_take_is_refused(store, run):

@@ -30,7 +30,7 @@ def test_confusion_is_drawn_for_few_and_for_many_classes(tmp_path, classes):
     counts = [[float(true == guess) for guess in range(classes)] for true in range(classes)]
     record = {"picture": "confusion", "split": "test", "counts": counts, "classes": [f"c{k}" for k in range(classes)]}
     drawn = draw_counts(record, tmp_path)
-    assert drawn.name == "confusion_matrix_test.png"
+    assert drawn.name == "2_confusion_matrix_test.png"
     assert is_picture(drawn)
 
 
@@ -43,12 +43,12 @@ def test_two_classes_are_drawn(tmp_path):
         "point": [0.4, 0.8, 0.9],
     }
     drawn = draw_counts(record, tmp_path)
-    assert drawn.name == "roc_and_calibration_test.png"
+    assert drawn.name == "3_roc_and_calibration_test.png"
     assert is_picture(drawn)
 
 
 def test_predicted_against_actual_is_drawn(tmp_path):
     record = {"picture": "scatter", "split": "valid", "counts": [[3.0, 0.0], [1.0, 2.0]], "range": [0.0, 9.0]}
     drawn = draw_counts(record, tmp_path)
-    assert drawn.name == "predicted_against_actual_valid.png"
+    assert drawn.name == "2_predicted_against_actual_valid.png"
     assert is_picture(drawn)

@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprop.events import BinaryCurves, CheckpointFailed, EpochEnded, Event, RunEnded, ServerLost, WorkerJoined
+from distprop.events import (
+    BinaryCurves,
+    CheckpointFailed,
+    Diagnosed,
+    EpochEnded,
+    Event,
+    ModelSaved,
+    RunEnded,
+    ServerLost,
+    WorkerJoined,
+)
 from distprop.tracking.naming import MOST_NAME, cut, legal_name, portions
 from distprop.tracking.records import Recorder
-from tests.tracking.events import NOON, STARTED, evaluated, step
+from tests.tracking.events import NOON, STARTED, ending, evaluated, step, steps
 
 ANY = st.characters(exclude_categories=("Cs",))  # as text() draws them, without the seconds that its codec takes
 
@@ -57,15 +67,82 @@ def test_a_receipt_that_differs_gets_a_tag_of_its_own():
 
 def test_losses_are_counted():
     recorder = Recorder()
-    happened = [WorkerJoined(NOON, 1, "h"), ServerLost(NOON, "x"), ServerLost(NOON, "x")]
+    happened = [ServerLost(NOON, "x"), ServerLost(NOON, "x")]
     happened.append(CheckpointFailed(NOON, 5, "full"))
     metrics = [record["metrics"] for event in happened for record in recorder.records(event)]
     assert metrics == [
-        {"faults/workers_joined": 1.0},
-        {"faults/servers_lost": 1.0},
-        {"faults/servers_lost": 2.0},
-        {"faults/checkpoints_failed": 1.0},
+        {"z-faults/servers_lost": 1.0},
+        {"z-faults/servers_lost": 2.0},
+        {"z-faults/checkpoints_failed": 1.0},
     ]
+
+
+def test_a_worker_that_joins_is_no_fault():
+    assert Recorder().records(WorkerJoined(NOON, 1, "h")) == []
+
+
+def linked(*events):
+    """What is linked to the model at the end: metric -> (value, step)."""
+    recorder = Recorder()
+    records = [record for event in events for record in recorder.records(event)]
+    (link,) = [record for record in records if record["kind"] == "link"]
+    told = {
+        (name, value, record["time"], record["step"])
+        for record in records
+        if record["kind"] == "points"
+        for name, value in record["metrics"].items()
+    }
+    assert told >= set(link["points"]), "linking adds no second value at a step"
+    return {name: (value, step) for name, value, _, step in link["points"]}
+
+
+def test_a_model_of_an_earlier_step_has_the_metrics_of_that_step():
+    final = {"train/loss": 1 / 8, "learning_rate": 0.1, "valid/loss": 2 / 4, "valid/accuracy": 0.54, "test/loss": 0.25}
+    ended = RunEnded(NOON + 10, "finished", 8, final, "d")
+    happened = [STARTED, *steps(), evaluated(8, "test"), ModelSaved(NOON + 9, 4, "folder", "d"), ended]
+    assert linked(*happened) == {
+        "train/loss": (1 / 4, 4),
+        "learning_rate": (0.1, 4),
+        "valid/loss": (2 / 4, 4),
+        "valid/accuracy": (0.54, 4),
+        "test/loss": (0.25, 8),
+    }
+
+
+def test_a_model_kept_before_a_resume_has_its_validation_metrics_and_no_later_training_loss():
+    ended = RunEnded(NOON + 10, "finished", 8, {"train/loss": 1 / 8, "valid/loss": 0.5}, "d")
+    recorder = Recorder()
+    for event in (STARTED, *steps(5, 8), ModelSaved(NOON + 9, 4, "folder", "d")):
+        recorder.records(event)
+    (link,) = [record for record in recorder.records(ended) if record["kind"] == "link"]
+    assert [(name, value, step) for name, value, _, step in link["points"]] == [("valid/loss", 0.5, 4)]
+
+
+def test_the_curves_of_training_come_before_all_diagnostics():
+    """MLflow's pages show a section for what stands before the last slash, by name; names without one come last."""
+    recorder = Recorder()
+    looked = Diagnosed(NOON, 7, {"gradient_norm/0.dense": 0.5, "dead/1.relu": 0.1, "noise_scale": 80.0})
+    happened = [STARTED, *steps(), looked, ServerLost(NOON, "x"), CheckpointFailed(NOON, 5, "full"), *ending()]
+    records = [record for event in happened for record in recorder.records(event) if record["kind"] == "points"]
+    sections = {name.rpartition("/")[0] for record in records for name in record["metrics"]}
+    shown = sorted(section for section in sections if section and not section.startswith("system"))
+    assert shown[:3] == ["test", "train", "valid"]
+    assert set(shown[3:]) >= {"z-layers/gradient_norm", "z-layers/dead", "z-faults"}
+
+
+def test_a_description_says_what_was_trained_and_what_came_of_it():
+    recorder = Recorder({"distprop.package_version": "9"})
+    tags = {}
+    for event in (STARTED, *steps(), ModelSaved(NOON + 9, 4, "folder", "d")):
+        for record in recorder.records(event):
+            tags.update(record.get("tags", {}))
+    assert tags["mlflow.note.content"].startswith("**small**: 42 parameters, 8 steps (4 an epoch); 100 rows of train")
+    assert (tags["distprop.package_version"], tags["distprop.last_checkpoint_step"]) == ("9", "5")
+    assert "distprop.version" not in tags, "it was a step"
+    for record in recorder.records(RunEnded(NOON, "finished", 8, {"valid/loss": 0.5}, "d")):
+        tags.update(record.get("tags", {}))
+    for part in ("**small**", "Finished at step 8", "that of step 4", "| valid/loss | 0.5 |", "1 learning curves"):
+        assert part in tags["mlflow.note.content"]
 
 
 def test_an_event_of_an_unknown_kind_is_nothing():

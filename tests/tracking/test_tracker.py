@@ -58,7 +58,7 @@ def test_a_job_is_told_whole_in_order_and_once(make, store, tmp_path):
     assert store.curve("train/loss") == LOSSES
     assert store.curve("valid/accuracy") == [(4, 0.54), (8, 0.58)]
     assert store.curve("system/h/cpu_utilization_percentage") == [(5, 12.5)]
-    assert store.curve("faults/workers_lost") == [(5, 1.0)]
+    assert store.curve("z-faults/workers_lost") == [(5, 1.0)]
     assert store.texts == {"job.yaml": "name: small\n"}
     assert [used["split"] for used in store.datasets] == ["train", "valid"]
     assert store.pictures == ["curves", "confusion"]

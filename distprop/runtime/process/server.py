@@ -18,7 +18,7 @@ from distprop.protocol.course import TRAIN
 from distprop.protocol.effects import Send
 from distprop.protocol.messages import COORDINATOR, Address
 from distprop.runtime.blueprint import Blueprint
-from distprop.runtime.hostfigures import sample_host
+from distprop.runtime.hostfigures import HostSampler
 from distprop.runtime.keeper import Keeper
 from distprop.runtime.memory import Tail, WeightLayout
 from distprop.runtime.process.failure import failure
@@ -83,6 +83,7 @@ class ServerProcess:
         self._gauges: dict[int, Gauge] = {}
         self._reports: list[messages.Gathered] = []
         self._times: list[float] = []  # when each was made
+        self._host = HostSampler()
         self._silence = Silence(SILENCE)
         self._ticked = self._sampled = self._reported = 0.0
         tcp, path = listen_on(address), f"\0distprop-{secrets.token_hex(16)}"
@@ -261,7 +262,7 @@ class ServerProcess:
         self._post.send(COORDINATOR, Alive(self._waiting()))
         if self._ticked - self._sampled > SAMPLE:
             self._sampled = self._ticked
-            self._post.send(COORDINATOR, Sample(socket.gethostname(), sample_host()))
+            self._post.send(COORDINATOR, Sample(socket.gethostname(), self._host.sample()))
 
     def _waiting(self) -> float:
         shares = [gauge.waited / gauge.seconds for gauge in self._gauges.values() if gauge.seconds]
