@@ -41,6 +41,7 @@ class CoordinatorProcess:
     ) -> None:
         self._post, self._patience, self._watch = Post(), patience, watch
         self._interrupt = False
+        self._hosts = {number: door.address[0] for number, door in doors.items()}
         self._heard = dict.fromkeys(doors, time.monotonic())
         for number, door in doors.items():
             self._post.connect(Address("server", number), reach(door.address, secret, COORDINATOR, credentials))
@@ -101,12 +102,15 @@ class CoordinatorProcess:
         """Hang up: servers end when they hear it."""
         self._post.close()
 
+    def _name(self, server: int) -> str:
+        return f"server {server} on {self._hosts[server]}"
+
     def _hear(self, mail: Mail, role: Role[coordinator.CoordinatorState], session: Session) -> None:
         if mail.sender is not None:
             self._heard[mail.sender.number] = time.monotonic()
         match mail.message:
             case None:
-                raise _lost(f"{mail.sender.role} {mail.sender.number} is gone" if mail.sender else "a server is gone")
+                raise _lost(f"{self._name(mail.sender.number)} is gone" if mail.sender else "a server is gone")
             case Parcel() as parcel:
                 for report in unpack(parcel):
                     self._receive(report, role)
@@ -128,7 +132,7 @@ class CoordinatorProcess:
         now = time.monotonic()
         for number, heard in self._heard.items():
             if now - heard > self._patience:
-                raise _lost(f"server {number} has said nothing for {now - heard:.0f} seconds")
+                raise _lost(f"{self._name(number)} has said nothing for {now - heard:.0f} seconds")
         if silent > STUCK:
             raise LostError(
                 f"nothing has moved for {silent:.0f} seconds, since version {state.heard.version + 1}",
