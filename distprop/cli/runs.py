@@ -1,7 +1,7 @@
 """`distprop list` and `distprop ui`: the runs so far."""
 
 import os
-import subprocess
+import signal
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -119,18 +119,24 @@ def _elsewhere(run: str, uri: str | None) -> list[Path]:
 
 @click.command(short_help="Show the runs in a browser.")
 @uri_option
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of this machine, for the pages."
+)
 @debug_option
-def ui(uri: str | None) -> None:
-    """Show the runs in a browser, on MLflow's own pages; Ctrl-C ends it."""
+def ui(uri: str | None, port: int) -> None:
+    """Show the runs in a browser, on MLflow's own pages; Ctrl-C or SIGTERM ends it."""
+    from distprop.tracking import ui as pages
     from distprop.tracking.address import resolve_uri
-    from distprop.tracking.ui import SETTINGS, command
 
-    words = command(resolve_uri(uri).uri)
-    if len(words) == 1:
-        click.echo(f"the runs are at {words[0]}")
+    runs = resolve_uri(uri).uri
+    if pages.is_server(runs):
+        click.echo(f"the runs are at {pages.pages(runs)}")
         return
+    pages.require_free(port)
+    click.echo(f"the runs will be at {pages.pages(f'http://{pages.HOST}:{port}')}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
-        code = subprocess.call(words, env={**SETTINGS, **os.environ})  # noqa: S603 - our own command, no shell
+        code = pages.serve(runs, port)
     except KeyboardInterrupt:
         code = 0
     click.get_current_context().exit(code)

@@ -22,7 +22,7 @@ from distprop.tracking.spool import HANDLE, SpoolJob
 TOKEN_TAG = "distprop.token"  # noqa: S105 - names a run before it has an id; opens nothing
 JOB_TAG = "distprop.job"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-"""Without it MLflow's pages open in the mode for language models: it is what their switch to "Model training" sets."""
+"""Which of MLflow's pages suit the experiment; without it they guess from its runs, or ask."""
 
 POINTS_A_REQUEST = 1000
 CONTEXTS = {"train": "training", "valid": "validation", "test": "testing"}

@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +21,7 @@ from distprop import __version__
 from distprop.cli.writing import config_text, flow
 from distprop.config import load_job, parse_job
 from distprop.config.schema import schema
+from distprop.tracking.ui import free_port
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
 
@@ -129,25 +133,67 @@ def test_import_of_what_is_not_there_is_refused(run, here, words):
 
 
 def test_ui_of_a_server_says_where_it_is(run):
-    assert run("ui", "--uri", "http://mlflow:5000").stdout == "the runs are at http://mlflow:5000\n"
+    told = run("ui", "--uri", "http://mlflow:5000").stdout
+    assert told == "the runs are at http://mlflow:5000/#/experiments?workflowType=machine_learning\n"
 
 
-def test_ui_of_a_file_serves_it_and_ends_with_its_code(run, monkeypatch):
-    called = []
-    monkeypatch.setattr(subprocess, "call", lambda words, env: called.append((words, env)) or 3)
+@pytest.fixture
+def served(monkeypatch):
+    """What would have been served: (command, environment); each ends with code 3."""
+    calls = []
+
+    class Process:
+        def __init__(self, words, environment):
+            calls.append((words, environment))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def wait(self):
+            return 3
+
+    monkeypatch.setattr("distprop.tracking.ui.GuardedProcess", Process)
+    return calls
+
+
+@pytest.fixture(autouse=True)
+def same_handler():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_ui_of_a_file_serves_it_and_ends_with_its_code(run, monkeypatch, served):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x.db")
-    assert run("ui").exit_code == 3
-    words, env = called[0]
+    ended = run("ui", "--port", str(free_port()))
+    assert ended.exit_code == 3
+    assert "the runs will be at http://127.0.0.1:" in ended.stdout
+    words, env = served[0]
     assert "sqlite:///x.db" in words
     assert env == {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def test_what_the_user_tells_the_ui_holds(run, monkeypatch):
-    called = []
-    monkeypatch.setattr(subprocess, "call", lambda *_, env: called.append(env) or 0)
+def test_what_the_user_tells_the_ui_holds(run, monkeypatch, served):
     monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "true")
-    assert run("ui", "--uri", "sqlite:///x.db").exit_code == 0
-    assert called[0]["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "true"
+    assert run("ui", "--uri", "sqlite:///x.db", "--port", str(free_port())).exit_code == 3
+    assert served[0][1]["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "true"
+
+
+def test_a_port_that_is_taken_is_refused_with_a_free_one(run, served):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = run("ui", "--uri", "sqlite:///x.db", "--port", str(port))
+    assert ended.exit_code == 2
+    assert f"port {port}" in ended.stderr
+    proposed = int(re.search(r"distprop ui --port (\d+)", ended.stderr)[1])
+    assert proposed != port
+    assert run("ui", "--uri", "sqlite:///x.db", "--port", str(proposed)).exit_code == 3
+    assert len(served) == 1
 
 
 def test_list_prints_the_newest_metrics_of_each_run(run, monkeypatch):
