@@ -56,7 +56,7 @@ class RayCluster:
         self._secret, self._credentials = secrets.token_bytes(32), credentials
         self._environment = {"env_vars": environment(kernel)}
         self._canary = canary()
-        self._asked = self._wanted = self._servers_asked = 0
+        self._asked = self._wanted = self._servers_asked = self._served = 0
         self._fewest = 1
         self._short_since: float | None = None
         self._avoided: set[str] = set()  # machines on which a server did not start in time
@@ -88,7 +88,7 @@ class RayCluster:
     @property
     def servers(self) -> int:
         """Servers that were started."""
-        return len(self._servers)
+        return self._served
 
     # ---- starting ---------------------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class RayCluster:
                 return
             except LostError as lost:
                 self._end_processes()
-                if not tries_left:
+                if not tries_left or self._interrupted:
                     raise
                 _log.warning("starting the job's processes again: %s (%s)", lost.what, lost.why)
                 self._find_machines()
@@ -125,16 +125,18 @@ class RayCluster:
             time.sleep(1.0)
 
     def _renew_ray(self) -> None:
-        """Ray itself, where a process is gone that all else depends on. Raises LostError where it is not ours."""
+        """Ray itself, where a process is gone that all else depends on. Raises TrainingError where it is not ours."""
         if missing := self._link.missing():
+            self._connection.require_ours(missing)
             _log.warning("%s: starting Ray again", missing)
-            self._connection.renew(missing)
+            self._connection.renew()
+            self._pool, self._servers = self._new_pool(), []  # they ended with the Ray that they were of
             self._link = self._connection.link
 
     def _start(self, patience: float) -> None:
         """All processes start side by side; workers join their servers when these are up."""
         self._put = ray.put(self._blueprint)
-        servers = self._servers_asked or min(len(self._nodes), self._wanted)
+        servers = self._served = self._servers_asked or min(len(self._nodes), self._wanted)
         self._servers = [self._new_server(me) for me in range(servers)]
         for worker in range(self._wanted):
             self._pool.start(worker * servers // self._wanted)
@@ -247,12 +249,13 @@ class RayCluster:
         self._coordinator.hear(Gone(lost.worker, lost.server, lost.why))
 
     def _require_ray(self) -> None:
-        """Raise LostError where Ray is about to end this process: its own words would be none."""
+        """Raise LostError, or TrainingError for good, where Ray is about to end this process without a word."""
         now = time.monotonic()
         if now - self._looked < LOOK:
             return
         self._looked = now
         if missing := self._link.missing():
+            self._connection.require_ours(missing)
             raise LostError(missing, "its process ended", "resume the run: it goes on from its last checkpoint")
 
     def _require_enough(self) -> None:
@@ -282,6 +285,7 @@ class RayCluster:
 
     def restart(self) -> None:
         """All processes anew, on the machines that are left, after one was lost that the job cannot do without."""
+        self._renew_ray()  # first: where it is gone for good, Ray will soon end this process without a word
         self._end_processes()
         self._find_machines()
         self._start_until_it_works(RESTART)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from distprop.errors import AddressError, LostError, UserError
+from distprop.errors import AddressError, TrainingError, UserError
 from distprop.runtime.ray.driver_link import HEAD_AWAY, DriverLink, Place, driver_link
 from distprop.runtime.ray.greeting import require_ray, unreachable
 from distprop.runtime.ray.sieve import restore_stdout, sift_stdout
@@ -103,14 +103,17 @@ class Connection:
         """What this driver depends on; to be asked for again once it was renewed."""
         return driver_link(0.0 if self.cpus else HEAD_AWAY)
 
-    def renew(self, missing: str) -> None:
-        """Start Ray anew after a process of it was lost. Raises LostError where Ray is not ours to start."""
+    def require_ours(self, missing: str) -> None:
+        """Raise TrainingError where Ray, a process of which is `missing`, is not ours to start again."""
         if not self.cpus:
-            raise LostError(
+            raise TrainingError(
                 missing,
                 "a job cannot be steered without it, and this cluster is not ours to start again",
                 "start Ray again, and resume the run: it goes on from its last checkpoint with the same numbers",
             )
+
+    def renew(self) -> None:
+        """Start our own Ray anew, after a process of it was lost."""
         import ray
 
         ray.shutdown()
