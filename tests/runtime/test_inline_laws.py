@@ -57,7 +57,7 @@ def test_stopping_anywhere_and_going_on_elsewhere_gives_the_same_bits(
 ) -> None:
     job, whole = job_of(name, rows, room), alone(name, rows, room)
     first = run(job, 2, (0, 1, 1), listeners=[stop_at(at)])
-    assert first.result.status == "interrupted" and first.result.digest is None
+    assert first.result.status == "interrupted"
     assert at <= first.result.steps < 10
     rest = run(job, servers, chance_of(seed, servers), Fate(seed), checkpoint=first.result.checkpoint)
     assert rest.result.digest == whole.result.digest and rest.result.metrics == whole.result.metrics
