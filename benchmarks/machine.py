@@ -7,6 +7,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from distprop.installation import PACKAGE, uncompiled
 from distprop.numerics.kernel import choose, cpu_features
 
 PACKAGES = ("numpy", "ray", "pyarrow", "torch", "scikit-learn")
@@ -26,6 +27,8 @@ def describe() -> dict[str, Any]:
         "kernel": choose("auto", cpu_features()),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "package": str(PACKAGE),
+        "compiled": not uncompiled(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": " ".join(sys.argv[1:]),

@@ -60,9 +60,10 @@ def heading(about: Mapping[str, Any]) -> str:
     """What the figures are of, in a line or two."""
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     quiet = "others were using this machine" if about["shared"] else "the machine was quiet"
+    loops = "compiled" if about["compiled"] else "not compiled"
     return (
         f"{about['cpu']}, {about['cores']} cores, kernel {about['kernel']}, {versions}, {about['started']}. "
-        f"Load before: {about['load_before']}: {quiet}."
+        f"Load before: {about['load_before']}: {quiet}. distprop in {about['package']}, its loops {loops}."
     )
 
 

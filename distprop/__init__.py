@@ -11,6 +11,8 @@ Names are imported when they are first asked for: `import distprop` alone loads 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from distprop.installation import warn_if_hiding
+
 if TYPE_CHECKING:
     from distprop import errors, events
     from distprop.config import Job, load_job
@@ -64,6 +66,8 @@ _HOMES = {
     "resume": "training",
     "train": "training",
 }
+
+warn_if_hiding()
 
 if not TYPE_CHECKING:
 

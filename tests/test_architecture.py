@@ -43,6 +43,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "flavor": "version data model pyfunc_loader source_archive tracking numpy pandas mlflow",
     "pyfunc_loader": "flavor",  # of itself it reads nothing: its copy beside a model stands alone
     "source_archive": "",
+    "installation": "",
     # puts the rooms together
     "training": "checkpoint config data errors events files loops model nn numerics philox protocol report "
     "runtime suggest tracking trust numpy",
@@ -51,7 +52,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "cli": "version config console data errors model nn numerics report suggest tracking training "
     "click numpy pyarrow ruamel",
     "__main__": "cli",
-    "door": "config errors events model report training",  # distprop/__init__.py
+    "door": "config errors events installation model report training",  # distprop/__init__.py
 }
 
 ONLY_IN = {  # package of others: the files that may import it

@@ -37,7 +37,8 @@ def serve(uri: str, port: int) -> int:
 
 def command(uri: str, port: int = PORT) -> list[str]:
     """The command that serves the runs at `uri` to a browser."""
-    return [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    where = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    return [sys.executable, "-m", "mlflow", "ui", *where, "--workers", "1"]  # one person looks
 
 
 def require_free(port: int) -> None:

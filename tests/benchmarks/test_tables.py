@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from benchmarks.part import Report
-from benchmarks.running import page, write
+from benchmarks.running import heading, page, write
 from benchmarks.tables import plain, share, table, text
 
 ABOUT = {
@@ -15,6 +15,8 @@ ABOUT = {
     "versions": {"numpy": "2.4.0"},
     "started": "2026-01-01T00:00:00Z",
     "load_before": 1.5,
+    "package": "/somewhere/distprop",
+    "compiled": True,
     "shared": True,
 }
 
@@ -71,6 +73,11 @@ def test_a_file_has_the_machine_and_a_list_for_each_part_and_the_table_beside_it
     assert read["steps"] == [{"case": "A", "distprop_ms": 1.0, "ddp_ms": None}, {"case": "B"}]
     assert read["wire"] == []
     assert "## Steps" in (tmp_path / "figures.md").read_text()
+
+
+def test_a_page_says_which_package_was_measured() -> None:
+    assert "distprop in /somewhere/distprop, its loops compiled." in heading(ABOUT)
+    assert "its loops not compiled." in heading({**ABOUT, "compiled": False})
 
 
 def test_a_page_says_whose_machine_it_was() -> None:

@@ -1,7 +1,9 @@
 """`distprop ui`: MLflow's pages, and what is left when it ends."""
 
+import shutil
 import signal
 import time
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -21,7 +23,8 @@ def is_up(port: int) -> bool:
         return False
 
 
-def test_the_pages_are_served_at_the_port_and_sigterm_leaves_no_process(desk: Desk) -> None:
+def test_the_pages_are_served_at_the_port_and_sigterm_leaves_no_process(desk: Desk, new_store: Path) -> None:
+    shutil.copy(new_store, desk.folder / "mlflow.db")
     port = free_port()
     pages = desk.start("ui", "--port", port)
     pages.wait_for(lambda: is_up(port), "the pages were there")
