@@ -244,6 +244,19 @@ def test_every_kind_of_model_is_served_by_its_signature(make, tmp_path):
     assert not any(name.startswith("distprop") for name in names), "the code travels with the model"
 
 
+def test_a_model_that_was_logged_before_models_carried_their_code_still_loads(tmp_path):
+    import mlflow
+
+    model = images()
+    saved = flavor.save_model(model.save(tmp_path / "m"), tmp_path / "saved")
+    described = (saved / "MLmodel").read_text()
+    earlier = described.replace("loader_module: distprop_loader", "loader_module: distprop.flavor")
+    (saved / "MLmodel").write_text(earlier.replace("    code: code\n", ""))
+    assert earlier != described
+    loaded = mlflow.pyfunc.load_model(str(saved))
+    np.testing.assert_array_equal(loaded.predict(loaded.input_example), model.predict(loaded.input_example))
+
+
 def test_an_example_of_real_rows_is_kept():
     model = table()
     rows = {"age": [30, 40], "smoker": ["yes", "no"], "weight": [70.5, 80.0]}
