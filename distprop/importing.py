@@ -27,6 +27,12 @@ def find_function(key: str, name: str, signature: str) -> Callable[..., Any]:
             "write it as package.module:function",
         )
     module_name, _, attribute = name.partition(":")
+    if module_name == "__main__":
+        raise ConfigError(
+            f"`{key}: {name}` names a function of the script or notebook itself",
+            "jobs run in other processes, which do not run the script",
+            f"put it into a module beside the script, such as my_nets.py, and write `my_nets:{attribute}`",
+        )
     try:
         with importable(Path.cwd()):
             module = importlib.import_module(module_name)

@@ -14,6 +14,7 @@ from distprop.config.expanding import misplaced
 from distprop.config.explaining import dotted, explain, missing
 from distprop.config.job import Job
 from distprop.config.overrides import Overrides, override
+from distprop.config.plain_values import plain, with_numbers, with_numbers_in_settings
 from distprop.config.reading import Document, is_plain, leaves, read_text
 from distprop.errors import ConfigError
 
@@ -43,7 +44,7 @@ def _document(source: str | Path | Mapping[str, Any] | Job) -> Document:
     if isinstance(source, Job):
         return Document(source.plain(), "the job")
     if isinstance(source, Mapping):
-        return Document(copy.deepcopy(dict(source)), "the mapping")
+        return Document(copy.deepcopy(plain(source)), "the mapping", read_by_others=True)
     document = read_text(_text_of(Path(source)), str(source))
     document.data.setdefault("name", Path(source).stem)
     return document
@@ -63,9 +64,14 @@ def _text_of(path: Path) -> str:
 
 def _checked(document: Document, in_memory: bool) -> Job:
     _no_misplaced_variables(document)
+    if document.read_by_others:
+        document = with_numbers_in_settings(document)
     try:
         job = Job.model_validate(document.data)
     except ValidationError as error:
+        numbered = with_numbers(document, error) if document.read_by_others else None
+        if numbered is not None:
+            return _checked(numbered, in_memory)
         raise explain(error, document) from None
     _only_plain_values(document)
     if job.data.train is None and not in_memory:

@@ -2,8 +2,10 @@
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from distprop.config.plain_values import plain
 from distprop.config.reading import Document, Path, read_value
 from distprop.errors import ConfigError
 
@@ -21,12 +23,12 @@ def override(document: Document, overrides: Overrides) -> Document:
         path = _set(data, key.split("."), value, text)
         places = {at: place for at, place in places.items() if at[: len(path)] != path}
         places[path] = text
-    return Document(data, document.origin, places)
+    return replace(document, data=data, places=places)
 
 
 def _parsed(overrides: Overrides) -> Iterable[tuple[str, Any, str]]:
     if isinstance(overrides, Mapping):
-        return [(key, copy.deepcopy(value), f"override {key!r}") for key, value in overrides.items()]
+        return [(key, copy.deepcopy(plain(value)), f"override {key!r}") for key, value in overrides.items()]
     return [_parse(text) for text in overrides]
 
 

@@ -25,6 +25,7 @@ class Document:
     data: dict[str, Any]
     origin: str  # how errors name it: the file's path, or "the mapping"
     places: dict[Path, str] = field(default_factory=dict)  # path -> "configs/mnist.yaml, line 31"
+    read_by_others: bool = False  # by a YAML reader that is not ours: numbers such as 3e-3 may have become text
 
     def place(self, path: Path) -> str:
         """Where the value at `path` was written, or else what contains it."""

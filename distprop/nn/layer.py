@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprop import philox
+from distprop.errors import ConfigError
 from distprop.nn.arrays import BLOCK, Array, Params, Shape
 from distprop.nn.init import Draw
 from distprop.nn.lengths import Lengths
 from distprop.nn.rows import RowGradients, TableUse
 from distprop.nn.workspace import Workspace
 
+OURS = __name__.partition(".")[0]
 LAYERS_PURPOSE = 2  # the purpose of these random words, see philox.bits
 
 
@@ -197,6 +199,10 @@ class Layer(NamedTuple):
         """What views, errors and summaries call it: of a function's name the last part."""
         return self.kind.rpartition(":")[2]
 
+    def as_config(self) -> dict[str, Any]:
+        """What makes this layer again, as a config writes it. Raises ConfigError where no function does."""
+        return spec_of(self)
+
 
 def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
     """The shapes of a layer that keeps its input's shape and has no parameters."""
@@ -204,5 +210,24 @@ def same_shape(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
 
 
 def spec_of(layer: Layer) -> dict[str, Any]:
-    """The spec that makes this layer again; plain values, as JSON and YAML have them."""
-    return {layer.kind: dict(layer.settings)}
+    """The spec that makes this layer again; plain values, as JSON and YAML have them.
+
+    Raises ConfigError for a layer of the user's own that no function of a module makes.
+    """
+    return {_maker_name(layer): dict(layer.settings)}
+
+
+def _maker_name(layer: Layer) -> str:
+    """The layer's kind; of one that the user's function was called for, that function: "my_layers:swish"."""
+    home = str(layer.forward.__module__)
+    if ":" in layer.kind or home.partition(".")[0] == OURS:
+        return layer.kind
+    maker = layer.forward.__qualname__.partition(".")[0]
+    made = maker != layer.forward.__qualname__ or maker == layer.kind
+    if home == "__main__" or not made:
+        raise ConfigError(
+            f"layer {layer.kind} cannot be made again in other processes",
+            f"its forward, {layer.forward.__qualname__}, is defined in {home}, not within a function of a module",
+            "let a function of a module beside the script return it: my_layers:swish (docs/layers.md has one)",
+        )
+    return f"{home}:{maker}"

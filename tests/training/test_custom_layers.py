@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from distprop import manifest
 from distprop.cli import main
 from distprop.config import load_job, parse_job
 from distprop.errors import ConfigError, TrustError
-from distprop.training import resume
+from distprop.nn.layers import build_layer
+from distprop.training import entry, resume
 from distprop.training.checking import check_here
 from distprop.training.request import Request
 from tests.blocks import ROOT, blocks
@@ -102,3 +104,36 @@ def test_what_makes_no_layer_is_refused(layer: Any, word: str, beside: Path, row
     with pytest.raises(ConfigError) as caught:
         run(job_in(beside, rows, [{"dense": 9}, layer, {"dense": 3}]))
     assert word in str(caught.value) and caught.value.fix
+
+
+def test_layer_objects_are_named_by_the_function_that_made_them(
+    beside: Path, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(beside))
+    swish = import_module(MODULE).swish
+    objects = [build_layer({"dense": 9}), swish(beta=2), build_layer({"residual": [swish()]}), {"dense": 3}]
+    assert run(job_in(beside, rows, objects)).numbers == run(job_in(beside, rows)).numbers
+
+
+def test_a_function_of_a_module_may_return_layer_objects_and_is_trained_in_another_process(
+    beside: Path, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (beside / f"{MODULE}.py").open("a") as source:
+        source.write("\n\ndef build(shape, outputs):\n    return [{'dense': 9}, swish(2), {'dense': outputs}]\n")
+    monkeypatch.syspath_prepend(str(beside))
+    monkeypatch.setattr(entry, "in_force", lambda _: False)  # as in a process that has loaded NumPy before
+    job = small_job(rows, beside / "checkpoints", model=f"{MODULE}:build")
+    listed = small_job(rows, beside / "others", model=[{"dense": 9}, {f"{MODULE}:swish": {"beta": 2}}, {"dense": 3}])
+    assert entry.train(job, inline=True).digest == entry.train(listed, inline=True).digest
+
+
+def test_functions_and_layers_of_the_script_itself_are_refused_with_where_to_put_them(
+    beside: Path, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)function of the script.*my_nets:build"):
+        entry.train(small_job(rows, beside, model="__main__:build"), inline=True)
+    monkeypatch.syspath_prepend(str(beside))
+    layer = import_module(MODULE).swish()
+    layer.forward.__module__ = "__main__"
+    with pytest.raises(ConfigError, match=r"(?s)swish cannot be made again.*my_layers:swish"):
+        entry.train(small_job(rows, beside, model=[layer, {"dense": 3}]), inline=True)
