@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from distprop.events import (
     CheckpointFailed,
@@ -22,6 +22,7 @@ from distprop.events import (
     WorkerLost,
 )
 from distprop.report import Result
+from distprop.standard_streams import Lenient
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -107,7 +108,7 @@ class Console:
     """The listener: `with Console() as console: train(job, listeners=[console])`."""
 
     def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
+        self._stream: TextIO = cast(TextIO, Lenient(sys.stderr if stream is None else stream))
         self._live = self._stream.isatty() if live is None else live
         self._state = Progressing()
         self._bar: Progress | None = None

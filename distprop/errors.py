@@ -5,6 +5,7 @@ DistpropError
 │   ├── ConfigError      the job file
 │   ├── DataError        the Parquet data
 │   ├── ShapeError       a model whose shapes do not fit
+│   ├── AccessError      a file or folder that the operating system refuses
 │   ├── AddressError     a cluster or tracking server that is not there
 │   ├── CheckpointError  something that cannot be resumed from
 │   └── TrustError       a file that wants to run code of a module that is not trusted
@@ -12,6 +13,7 @@ DistpropError
 │   ├── LostError        a process that we cannot do without is gone
 │   ├── FingerprintError a process whose arithmetic differs
 │   └── DivergedError    loss became NaN or infinite
+├── ResourceError        the machine has no disk, memory, open files or processes left: exit code 1
 └── PlannedFault         a fault the job asked for, so that a real bug cannot pass for one
 """
 
@@ -49,6 +51,10 @@ class ShapeError(UserError):
     """A model whose shapes do not fit; names the layer and both shapes."""
 
 
+class AccessError(UserError):
+    """A file or folder that the operating system refuses: not there, no permission, read-only, of another kind."""
+
+
 class AddressError(UserError):
     """A cluster or a tracking server that does not answer at its address."""
 
@@ -75,6 +81,10 @@ class FingerprintError(TrainingError):
 
 class DivergedError(TrainingError):
     """The loss became NaN or infinite; says in which step."""
+
+
+class ResourceError(DistpropError):
+    """The machine has run out of disk, memory, open files or processes. The command line ends with exit code 1."""
 
 
 class PlannedFault(DistpropError):  # noqa: N818 - it is a fault, not an error

@@ -15,6 +15,8 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     # what everybody may know
     "errors": "",
     "suggest": "",
+    "standard_streams": "",
+    "system_errors": "errors",
     "philox": "numpy",
     "digest": "numpy",
     "events": "errors",
@@ -26,7 +28,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "nn": "errors importing loops philox suggest numpy",
     "loops": "numpy",
     "optim": "errors loops suggest numpy",
-    "data": "errors philox suggest numpy pyarrow sklearn PIL",
+    "data": "errors philox suggest system_errors numpy pyarrow sklearn PIL",
     # who does what when: pure state machines
     "protocol": "",
     # what the bits depend on
@@ -46,10 +48,11 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "installation": "",
     # puts the rooms together
     "training": "checkpoint config data errors events files loops model nn numerics philox protocol report "
-    "runtime suggest tracking trust numpy",
+    "runtime suggest system_errors tracking trust numpy",
     # what a person sees
-    "console": "events report rich",
-    "cli": "version config console data errors model nn numerics report suggest tracking training "
+    "console": "events report standard_streams rich",
+    "cli": "version config console data errors model nn numerics report standard_streams suggest system_errors "
+    "tracking training "
     "click numpy pyarrow ruamel",
     "__main__": "cli",
     "door": "config errors events installation model report training",  # distprop/__init__.py

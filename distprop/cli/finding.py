@@ -13,9 +13,11 @@ from distprop.cli.options import (
     inline_option,
     json_option,
     placement_options,
-    print_json,
     set_option,
 )
+from distprop.cli.output import print_json, remark, result
+from distprop.errors import DistpropError
+from distprop.system_errors import refusals
 
 LINES, WIDTH = 25, 40
 
@@ -47,11 +49,11 @@ def find_rate(config: str, overrides: tuple[str, ...], picture: str | None, as_j
 
     with Console() as console:
         test = training.find_rate(job, listeners=[console], **asked)
-    click.echo("\n".join(page(test)), err=as_json)
-    if test.losses:
-        _draw(test, picture or f"{job.name}_rates.png")
+    (remark if as_json else result)("\n".join(page(test)))
     if as_json:
         print_json(asdict(test))
+    if test.losses:
+        _draw(test, picture, job.name)
 
 
 def page(test: Any) -> Iterator[str]:
@@ -80,13 +82,23 @@ def _bar(loss: float, least: float, most: float) -> str:
     return "#" * round(WIDTH * part) if part <= 1.0 else "#" * WIDTH + ">"
 
 
-def _draw(test: Any, path: str) -> None:
+def _draw(test: Any, asked: str | None, name: str) -> None:
+    """Draw the picture; one that nobody asked for is left out where it cannot be written. Raises DistpropError."""
     from importlib.util import find_spec
     from pathlib import Path
 
     if find_spec("matplotlib") is None:
-        click.echo("no picture: matplotlib is not installed", err=True)
+        remark("no picture: matplotlib is not installed")
         return
     from distprop.tracking.rates import draw_rates
 
-    click.echo(f"picture: {draw_rates(test.rates, test.losses, test.suggestion, Path(path))}", err=True)
+    path = asked or f"{name}_rates.png"
+    try:
+        with refusals(f"the picture {path} cannot be written"):
+            drawn = draw_rates(test.rates, test.losses, test.suggestion, Path(path))
+    except DistpropError as error:
+        if asked:
+            raise
+        remark(f"no picture: {error.what} ({error.why})")
+    else:
+        remark(f"picture: {drawn}")

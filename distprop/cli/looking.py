@@ -12,9 +12,9 @@ from distprop.cli.options import (
     debug_option,
     json_option,
     placement_options,
-    print_json,
     set_option,
 )
+from distprop.cli.output import print_json, remark, result
 
 
 @click.command(short_help="Show a job: keys, layers, sizes, memory, shards.")
@@ -34,7 +34,7 @@ def show(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(asdict(description))
     else:
-        click.echo(description_page(description), nl=False)
+        result(description_page(description), nl=False)
 
 
 @click.command(short_help="Try everything that a training of CONFIG needs.")
@@ -54,10 +54,10 @@ def check(config: str, overrides: tuple[str, ...], as_json: bool, **placement: A
     from distprop.cli.pages import check_line
 
     results = []
-    for result in training.check(job, **placement):
-        results.append(result)
-        click.echo(check_line(result), err=as_json)
+    for found in training.check(job, **placement):
+        results.append(found)
+        (remark if as_json else result)(check_line(found))
     if as_json:
-        print_json([asdict(result) for result in results])
-    if not all(result.ok for result in results):
+        print_json([asdict(found) for found in results])
+    if not all(found.ok for found in results):
         click.get_current_context().exit(WRONG_INPUT)

@@ -1,10 +1,11 @@
 """The `distprop` command: its subcommands, and how it fails."""
 
+import sys
 from typing import Any
 
 import click
 
-from distprop import __version__
+from distprop import __version__, standard_streams
 from distprop.cli.failing import fail
 from distprop.cli.finding import find_rate
 from distprop.cli.looking import check, show
@@ -16,6 +17,16 @@ from distprop.cli.using import evaluate, predict
 
 class Commands(click.Group):
     """A group that ends every failure as what / why / fix with the right exit code, and lists in our order."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click does; but no standard stream that is closed or full changes how the command ends."""
+        standard_streams.prepare()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of what click itself prints: `distprop --help >/dev/full`
+            sys.exit(fail(error, debug=False))
+        finally:
+            standard_streams.settle()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see `failing` for exit codes."""

@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from distprop.cli.options import debug_option
+from distprop.cli.output import remark, result
 from distprop.errors import ConfigError
+from distprop.system_errors import refusals
 
 FEATURES = "data.features."
 MOST_TOLD = 20
@@ -36,9 +38,9 @@ def init(data: str, target: str, out: Path | None, force: bool) -> None:
     check_output(path, open_source(expanded).files)
     _write(path, job, comments, force)
     for line in _told(comments):
-        click.echo(line, err=True)
-    click.echo(f"wrote {path}", err=True)
-    click.echo(f"next: distprop train {path}")
+        remark(line)
+    remark(f"wrote {path}")
+    result(f"next: distprop train {path}", kept=True)
 
 
 def _told(comments: Mapping[str, str]) -> list[str]:
@@ -68,18 +70,17 @@ def _as_written(job: dict[str, Any], expanded: str, written: str) -> dict[str, A
 def _write(path: Path, job: Mapping[str, Any], comments: Mapping[str, str], force: bool) -> None:
     from distprop.cli.writing import config_text
     from distprop.config.schema import FILE
+    from distprop.data.cachedir import write_text_whole
 
     head = [f"yaml-language-server: $schema={FILE}", "Every other key and its default: distprop show"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(config_text(job, comments, head))
-    except FileExistsError as error:
-        raise ConfigError(
-            f"{path} is there already",
-            "init writes a new config and leaves alone what you wrote",
-            "name another file with --out, or write over it with --force",
-        ) from error
+    with refusals(f"the config {path} cannot be written"):
+        if path.exists() and not force:
+            raise ConfigError(
+                f"{path} is there already",
+                "init writes a new config and leaves alone what you wrote",
+                "name another file with --out, or write over it with --force",
+            )
+        write_text_whole(path, config_text(job, comments, head))
 
 
 def _size(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -127,8 +128,8 @@ def import_data(
     from distprop.data.importing import import_data as import_files
 
     options = CsvOptions(**{**csv, "thousands": csv["thousands"] or ""})
-    written = import_files(sources, out, kind, size, grey, options, lambda line: click.echo(line, err=True))
+    written = import_files(sources, out, kind, size, grey, options, remark)
     for path in written:
-        click.echo(f"wrote {path}", err=True)
+        remark(f"wrote {path}")
     train = next((path for path in written if path.stem == "train"), written[0])
-    click.echo(f"next: distprop init {train} --target COLUMN")
+    result(f"next: distprop init {train} --target COLUMN", kept=True)

@@ -1,6 +1,5 @@
 """Words that several commands have in common."""
 
-import json
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, TypeVar
@@ -44,8 +43,3 @@ trust_option = click.option(
     metavar="MODULE",
     help="A module of your own whose functions (layers) it may run; may be given often. No other code is run.",
 )
-
-
-def print_json(value: Any) -> None:
-    """Print `value` on stdout as one line of JSON; NaN must have become null before."""
-    click.echo(json.dumps(value, allow_nan=False))

@@ -20,6 +20,7 @@ from distprop.data.tables import fixed_list
 from distprop.errors import DataError
 from distprop.model import Model
 from distprop.nn.loss import per_cent
+from distprop.system_errors import refusals
 
 
 @dataclass
@@ -66,7 +67,8 @@ class PredictionFile:
                     "predictions are written under such a name",
                     "rename the column, or leave it",
                 )
-        write_whole(out, lambda part: self._fill(part, source))
+        with refusals(f"the predictions {out} cannot be written"):
+            write_whole(out, lambda part: self._fill(part, source))
         return self.written
 
     def _fill(self, part: Path, source: Source) -> None:

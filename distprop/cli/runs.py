@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from distprop.cli.failing import DONE, FAILED
-from distprop.cli.options import debug_option, json_option, print_json, uri_option
+from distprop.cli.options import debug_option, json_option, uri_option
+from distprop.cli.output import print_json, remark, result
 from distprop.errors import CheckpointError
 from distprop.report import finite
 
@@ -37,9 +38,9 @@ def list_runs(uri: str | None, experiment: str | None, as_json: bool) -> None:
     if as_json:
         print_json([_plain(row) for row in rows])
     elif rows:
-        click.echo("\n".join(table(HEAD, [_cells(row) for row in rows])))
+        result("\n".join(table(HEAD, [_cells(row) for row in rows])))
     else:
-        click.echo("no runs yet: start one with `distprop train CONFIG`", err=True)
+        remark("no runs yet: start one with `distprop train CONFIG`")
 
 
 def _plain(row: "RunRow") -> dict[str, object]:
@@ -76,9 +77,9 @@ def sync(run: str, uri: str | None) -> None:
     whole = True
     for spool in _spools_of(run, uri):
         summary = send(spool)
-        click.echo(f"sent: {summary.delivered:,} records of run {summary.run_id} are in MLflow")
+        result(f"sent: {summary.delivered:,} records of run {summary.run_id} are in MLflow", kept=True)
         if summary.gap:
-            click.echo(f"not all of the run is in MLflow: {summary.gap}", err=True)
+            remark(f"not all of the run is in MLflow: {summary.gap}")
             whole = False
     click.get_current_context().exit(DONE if whole else FAILED)
 
@@ -130,10 +131,10 @@ def ui(uri: str | None, port: int) -> None:
 
     runs = resolve_uri(uri).uri
     if pages.is_server(runs):
-        click.echo(f"the runs are at {pages.pages(runs)}")
+        result(f"the runs are at {pages.pages(runs)}")
         return
     pages.require_free(port)
-    click.echo(f"the runs will be at {pages.pages(f'http://{pages.HOST}:{port}')}")
+    result(f"the runs will be at {pages.pages(f'http://{pages.HOST}:{port}')}", kept=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         code = pages.serve(runs, port)

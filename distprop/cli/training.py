@@ -13,10 +13,10 @@ from distprop.cli.options import (
     inline_option,
     json_option,
     placement_options,
-    print_json,
     set_option,
     trust_option,
 )
+from distprop.cli.output import print_json, remark, result
 
 
 @click.command(short_help="Train the job of a CONFIG file.")
@@ -65,8 +65,8 @@ def train(
     mode = resume or ("never" if run_key is None else "auto")
     with Console() as console:
         asked: dict[str, Any] = {"run_key": run_key, "resume": mode, "dry_run": dry_run, "profile": profile}
-        result = training.train(job, inline=inline, listeners=[console], **asked, **placement)
-    _finish(result, as_json)
+        ended = training.train(job, inline=inline, listeners=[console], **asked, **placement)
+    _finish(ended, as_json)
 
 
 @click.command(short_help="Go on with a training from its newest checkpoint.")
@@ -89,25 +89,25 @@ def resume(run: str, inline: bool, trust: tuple[str, ...], as_json: bool, **plac
     from distprop.console import Console
 
     with Console() as console:
-        result = training.resume(run, inline=inline, listeners=[console], trust=trust, **placement)
-    _finish(result, as_json)
+        ended = training.resume(run, inline=inline, listeners=[console], trust=trust, **placement)
+    _finish(ended, as_json)
 
 
 def _say_what_begins(inline: bool, address: str | None) -> None:
     """The first line: imports, rows and Ray take seconds, in which a person wants to see that something happens."""
     if inline:
-        click.echo("looking through the rows ...", err=True)
+        remark("looking through the rows ...")
     else:
-        click.echo(
-            "connecting to Ray ..." if address or os.environ.get("RAY_ADDRESS") else "starting Ray ...", err=True
-        )
+        remark("connecting to Ray ..." if address or os.environ.get("RAY_ADDRESS") else "starting Ray ...")
 
 
-def _finish(result: Any, as_json: bool) -> None:
+def _finish(ended: Any, as_json: bool) -> None:
     """Print the summary (on stderr, if stdout is for JSON) and end with the status' exit code."""
     from distprop.console import summary
 
-    click.echo(summary(result), err=as_json)
     if as_json:
-        print_json(result.plain())
-    click.get_current_context().exit(EXIT_CODES[result.status])
+        remark(summary(ended))
+        print_json(ended.plain(), kept=True)
+    else:
+        result(summary(ended), kept=True)
+    click.get_current_context().exit(EXIT_CODES[ended.status])

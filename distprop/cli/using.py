@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from distprop.cli import kernel
-from distprop.cli.options import debug_option, json_option, print_json, trust_option, uri_option
+from distprop.cli.options import debug_option, json_option, trust_option, uri_option
+from distprop.cli.output import print_json, remark, result
 
 model_argument = click.argument("model")
 data_argument = click.argument("data")
@@ -33,7 +34,7 @@ def evaluate(model: str, data: str, uri: str | None, trust: tuple[str, ...], as_
         print_json({name: finite(value) for name, value in metrics.items()})
         return
     for name, value in metrics.items():
-        click.echo(f"{name} {value:,}" if name == "rows" else f"{name} {value:.6g}")
+        result(f"{name} {value:,}" if name == "rows" else f"{name} {value:.6g}")
 
 
 @click.command(short_help="Predict DATA with a MODEL into a Parquet file.")
@@ -72,6 +73,7 @@ def predict(
 
     wanted = PredictionFile(load_model(model, uri, trust=trust), keep, proba, on_bad_rows == "null")
     written = wanted.write(data, out, model)
-    click.echo(f"{written.rows:,} predictions in {out}" + (f", {written.null:,} of them null" if written.null else ""))
+    nulls = f", {written.null:,} of them null" if written.null else ""
+    result(f"{written.rows:,} predictions in {out}{nulls}", kept=True)
     if written.first is not None:
-        click.echo(f"the first null: {written.first.what} ({written.first.why})", err=True)
+        remark(f"the first null: {written.first.what} ({written.first.why})")

@@ -34,6 +34,6 @@ def write_text_whole(path: Path, text: str) -> None:
     """As `write_whole`, for a text."""
 
     def write(part: Path) -> None:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
     write_whole(path, write)

@@ -14,6 +14,7 @@ from distprop.data.images import IMAGE_ENDINGS, read_images
 from distprop.data.npz import read_npz
 from distprop.data.numbers_in_text import Say
 from distprop.errors import DataError
+from distprop.system_errors import refusals
 
 ROWS_PER_GROUP = 4_096
 Tables = dict[str, pa.Table]  # name of the file to write -> its rows
@@ -75,10 +76,12 @@ def _files(path: Path) -> list[Path]:
 def _write(writers: Writers, out: Path) -> list[Path]:
     """All files or none: those written are removed again where a later one fails."""
     written: list[Path] = []
-    made = not out.exists()
+    with refusals(f"{out} cannot be written"):
+        made = not out.exists()
     try:
         for name, fill in sorted(writers.items()):
-            write_whole(out / f"{name}.parquet", fill)
+            with refusals(f"{out / name}.parquet cannot be written"):
+                write_whole(out / f"{name}.parquet", fill)
             written.append(out / f"{name}.parquet")
     except BaseException:
         for path in written:

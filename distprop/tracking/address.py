@@ -59,6 +59,7 @@ def settle_environment() -> None:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors that we tell
 
 
 def make_client(uri: str) -> Any:
@@ -80,7 +81,21 @@ def make_client(uri: str) -> Any:
         ) from error
     if path is not None:
         database.make(path)
-    return MlflowClient(tracking_uri=absolute(uri))
+    if not uri.startswith(("http://", "https://")):
+        _give_up_soon()
+    try:
+        return MlflowClient(tracking_uri=absolute(uri))
+    except Exception as error:  # whatever MLflow, SQLAlchemy or a database's driver says of the address
+        raise AddressError(
+            f"the tracking store {without_secrets(uri)} cannot be opened", _short(error), _advice(error)
+        ) from error
+
+
+def _give_up_soon() -> None:
+    """MLflow asks a database that does not answer ten times, for 100 seconds; three times take one."""
+    from mlflow.store.db import utils
+
+    utils.MAX_RETRY_COUNT = min(3, utils.MAX_RETRY_COUNT)
 
 
 def preflight(uri: str, experiment: str = "Default") -> None:
@@ -124,6 +139,8 @@ def _short(error: Exception) -> str:
 def _advice(error: Exception) -> str:
     if "403" in str(error):
         return "the server refuses this host name: start it with --allowed-hosts, or check the token"
+    if isinstance(error, ImportError):
+        return "install the database's driver, or correct `tracking.uri` or MLFLOW_TRACKING_URI"
     if "401" in str(error):
         return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
     return "start the server, or correct `tracking.uri` or MLFLOW_TRACKING_URI"

@@ -21,6 +21,7 @@ from distprop.numerics.canary import canary
 from distprop.numerics.kernel import MARK, choose, cpu_features, environment, in_force
 from distprop.numerics.verify import loaded_blas, verify_kernel
 from distprop.report import CheckResult
+from distprop.system_errors import explained, refusals
 from distprop.training.assembling import Assembly, assemble
 from distprop.training.clusters import connect
 from distprop.training.describing import VALUE, notes
@@ -77,6 +78,9 @@ def _tried(name: str, look: Callable[[], str | CheckResult]) -> CheckResult:
         found = look()
     except DistpropError as error:
         return CheckResult(name, False, f"{error.what} ({error.why})" if error.why else error.what, error.fix)
+    except (OSError, MemoryError) as error:
+        refused = explained(error, "the operating system refused what a training needs")
+        return CheckResult(name, False, f"{refused.what} ({refused.why})", refused.fix)
     except Exception as error:  # whatever goes wrong is what a check is for
         return CheckResult(name, False, f"{type(error).__name__}: {error}", "run `distprop train --debug` to see where")
     return found if isinstance(found, CheckResult) else CheckResult(name, True, found)
@@ -154,6 +158,11 @@ def checkpoint_bytes(assembly: Assembly) -> int:
 
 def _checkpoints(job: Job, size: int) -> str:
     base = expand(job.checkpoint.dir) if job.checkpoint.dir else "checkpoints"
+    with refusals(f"checkpoints cannot be written to {base}"):
+        return _room(base, size)
+
+
+def _room(base: str, size: int) -> str:
     if "://" in base:
         store = Folder(base)
         store.write(PROBE, b"")
