@@ -177,7 +177,7 @@ def _outputs(model: Model) -> Any:
     from mlflow.types.schema import DataType
 
     if not hasattr(model, "classes_"):
-        return Schema([TensorSpec(np.dtype(np.float32), (-1, *model.predicted_shape))])
+        return Schema([TensorSpec(model.predicted_dtype, (-1, *model.predicted_shape))])
     labels = model.classes_
     if labels.dtype.kind not in "biuf":
         return Schema([ColSpec(DataType.string)])

@@ -55,8 +55,8 @@ def _computer(model: Model) -> LeafComputer:
     """Measures what was measured in the model's training."""
     loss, measures = build_loss(model.loss), model.metadata.get("measures")
     chosen = model.metadata.get("metrics", {}).get("valid/operating_threshold", math.nan)
-    specs = at_threshold(measures, chosen)
-    return LeafComputer(model.network, loss, build_metrics(specs, loss.task, loss.quantiles), seed=0)
+    metrics = build_metrics(at_threshold(measures, chosen), loss.task, loss.quantiles)
+    return LeafComputer(model.network, loss, metrics, seed=0, spread=Targets.from_json(model.targets).spread)
 
 
 def _weight(model: Model, source: Source) -> Column | None:

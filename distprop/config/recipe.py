@@ -17,6 +17,7 @@ def recipe_of(job: Mapping[str, Any]) -> dict[str, Any]:
     # A job whose leaves are whole has the recipe that it had before there were micro-batches.
     left_out = ["train", "valid", "test", *(["micro_batch_size"] if job["data"]["micro_batch_size"] is None else [])]
     data = {key: value for key, value in job["data"].items() if key not in left_out}
+    data["target"] = _target(data["target"])
     whole = {
         "seed": job["seed"],
         "data": {"valid": _held_out(job["data"]["valid"]), **data},
@@ -25,6 +26,12 @@ def recipe_of(job: Mapping[str, Any]) -> dict[str, Any]:
         "keep_best": job["checkpoint"]["keep_best"],
     }
     return {key: _canonical(value) for key, value in whole.items()}
+
+
+def _target(target: Any) -> Any:
+    """A target that is left as it is has the recipe that it had before targets were standardized."""
+    name, how = (target, None) if isinstance(target, str) else next(iter(target.items()))
+    return target if how else name
 
 
 def _held_out(valid: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, field_validator, model_validator
 
 from distprop.config.interval import Interval, IntervalField
+from distprop.config.named import Spec, named
 from distprop.config.strict import Strict, form, problem
 
 Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
@@ -71,7 +72,11 @@ class Data(Strict):
         description="what training rows go through, in order, and no others: flip, shift, crop, noise, amplitude",
         examples=[[{"flip": "horizontal"}, {"shift": 2}]],
     )
-    target: str = Field(description="the column to predict", examples=["label"])
+    target: Spec = Field(
+        description="the column to predict; {column: standardize}: the model learns its values so (by default where "
+        "the loss is about values), {column: null}: as they are",
+        examples=["label", {"price": "standardize"}],
+    )
     classes: Classes = Field(
         default="auto", description="the class values in the order of the outputs, or auto", examples=["auto"]
     )
@@ -92,6 +97,11 @@ class Data(Strict):
     shuffle_rows: PositiveInt = Field(
         default=65_536, description="rows within which an epoch's order is drawn", examples=[65_536]
     )
+
+    @property
+    def target_column(self) -> str:
+        """The name of the column to predict."""
+        return named(self.target)[0]
 
     @model_validator(mode="after")
     def _rows_for_every_shard(self) -> "Data":

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from distprop.data.augmenting import Augmentation, parse_augment
 from distprop.data.choosing import FeaturePlan, missing_column, resolve_features
 from distprop.data.classes import check_classes, check_count, resolve_classes
@@ -13,7 +15,7 @@ from distprop.data.columns import Column
 from distprop.data.decoding import check_field, describe
 from distprop.data.feature import Feature
 from distprop.data.features import Features
-from distprop.data.input_check import unknown_category
+from distprop.data.input_check import LARGEST, unknown_category
 from distprop.data.part import Part
 from distprop.data.prepared import Dataset, Split
 from distprop.data.reader import Encoding
@@ -22,6 +24,7 @@ from distprop.data.source import Source, open_source
 from distprop.data.splitting import split_source
 from distprop.data.survey import OWN, Request, ShardSurvey, SurveyMap
 from distprop.data.survey_cache import remembered_survey
+from distprop.data.target_units import TargetUnits, fit_units, read_target
 from distprop.data.targets import Targets, Task
 from distprop.errors import ConfigError, DataError
 
@@ -38,7 +41,7 @@ class Wanted:
     """The `data` section of a job, with its defaults."""
 
     train: Any
-    target: str
+    target: Any
     valid: Any = None
     test: Any = None
     features: Any = "all"
@@ -63,10 +66,8 @@ def prepare(
     wanted = Wanted(**{key: value for key, value in data.items() if value is not None})
     augmentation = parse_augment(wanted.augment)
     source = open_source(wanted.train)
-    target, weight = _target(source, wanted.target, task), _weight(source, wanted.weight)
-    plan = resolve_features(
-        wanted.features, [wanted.target, *([wanted.weight] if wanted.weight else [])], source.schema
-    )
+    target, weight = _target(source, read_target(wanted.target)[0], task), _weight(source, wanted.weight)
+    plan = resolve_features(wanted.features, [target.name, *([wanted.weight] if wanted.weight else [])], source.schema)
     others = (target, *((weight,) if weight else ()))
     source.need([*(f.column.name for f in plan.features), *(column.name for column in others)], "the job")
     request = Request(plan.features, others, _distinct(plan, target, task))
@@ -254,7 +255,7 @@ def _targets(
     found: Mapping[str, ShardSurvey],
 ) -> Targets:
     if task == "regression":
-        return Targets(target, task)
+        return Targets(target, task, units=_units(wanted, target, found))
     apart = 2 if task == "binary" else outputs
     seen = found["train"].distinct[target.name]
     auto = wanted.classes == "auto"
@@ -263,6 +264,26 @@ def _targets(
     for name in parts:
         check_classes(parts[name].source, name, target, classes, found[name].distinct[target.name])
     return Targets(target, task, classes)
+
+
+def _units(wanted: Wanted, target: Column, found: Mapping[str, ShardSurvey]) -> TargetUnits | None:
+    """How the target is standardized. Raises DataError where a split has values too far from those of training."""
+    how = read_target(wanted.target)[1]
+    if how is None:
+        return None
+    units = fit_units(target.name, how, found["train"].moments[target.name, OWN])
+    mean, std = units.arrays
+    for split, survey in found.items():
+        seen = survey.moments[target.name, OWN]
+        for value in (seen.low, seen.high):
+            if survey.rows and (np.abs(value - mean) / std > LARGEST).any():
+                raise DataError(
+                    f"the target {target.name!r} is {value.tolist()} in a row of data.{split}",
+                    f"that is more than float32 holds once its mean {mean.tolist()} is taken off and it is divided by "
+                    f"its standard deviation {std.tolist()} in the training rows",
+                    "correct or remove the row",
+                )
+    return units
 
 
 def _split(name: str, part: Part, wanted: Wanted, found: ShardSurvey) -> Split:

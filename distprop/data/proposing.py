@@ -10,7 +10,6 @@ from distprop.data.columns import Column
 CLASSES = 20  # more different whole numbers than this are amounts, unless metadata name classes
 STEPS = 3_000  # about as many as a small network needs
 SIBLINGS = {"valid": ("valid", "val", "validation"), "test": ("test",)}
-LARGE = 10.0  # target values for which the usual learning rate takes too long
 
 
 @dataclass(frozen=True)
@@ -63,14 +62,11 @@ def propose(path: str, seen: Seen, features: Mapping[str, Any]) -> tuple[dict[st
 def _comments(seen: Seen) -> dict[str, str]:
     classes = seen.classes
     what = f"{classes} classes" if classes else f"values from {seen.low:g} to {seen.high:g}"
-    comments = {
+    return {
         "data.target": what,
         "data.shards": "most workers that can ever help; part of what fixes the numbers",
         "data.batch_size": "rows a step over all shards",
     }
-    if not classes and _size(seen) > LARGE:
-        comments["optimizer"] = "a high rate, for a target of large values; smaller ones train more easily"
-    return comments
 
 
 def _name(path: str) -> str:
@@ -105,11 +101,6 @@ def _model(seen: Seen) -> dict[str, Any]:
     return {"model": model, "loss": loss, "metrics": ["accuracy"]}
 
 
-def _size(seen: Seen) -> float:
-    return max(abs(seen.low), abs(seen.high))
-
-
 def _optimizer(seen: Seen) -> dict[str, Any]:
-    large = not seen.classes and _size(seen) > LARGE
-    peak = 0.03 if large else 1e-3 if seen.wide else 3e-3
+    peak = 1e-3 if seen.wide else 3e-3
     return {"adamw": {"learning_rate": {"cosine": {"peak": peak}}, "weight_decay": 0.01}}

@@ -15,7 +15,7 @@ from distprop.errors import CheckpointError
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
-FORMAT = 1
+FORMAT = 2  # 1: targets were never standardized
 
 Views = Mapping[str, NDArray[Any]]
 

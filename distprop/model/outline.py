@@ -93,6 +93,8 @@ def _require_rows(features: Features, network: Network) -> None:
 def _require_task(network: Network, loss: Loss, targets: Targets) -> None:
     if targets.task != loss.task:
         raise ValueError(f"its loss {loss.name} is for {loss.task}, its targets for {targets.task}")
+    if targets.units and loss.in_units is None:
+        raise ValueError(f"its loss {loss.name} is not about standardized values, and its target is standardized")
     count = targets.column.width if loss.task == "regression" else len(targets.classes or ())
     require_outputs(network, loss, count)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from distprop import __version__
 from distprop.data.features import Features
 from distprop.data.input_check import GIVEN, finite_rows
+from distprop.data.target_units import TargetUnits
 from distprop.data.targets import Targets
 from distprop.digest import block_digests, digest
 from distprop.errors import DataError
@@ -70,6 +71,16 @@ class Model:
         """The fitted preprocessing."""
         return Features.from_json(self.features)
 
+    @cached_property
+    def target_units(self) -> TargetUnits | None:
+        """How the target was standardized; None where it was not."""
+        return Targets.from_json(self.targets).units
+
+    @property
+    def predicted_dtype(self) -> np.dtype[Any]:
+        """The type of what `predict` gives in a regression: that of float64 where a target was standardized."""
+        return np.dtype(np.float64 if self.target_units else np.float32)
+
     @property
     def predicted_shape(self) -> tuple[int, ...]:
         """The shape of what `predict` gives of one row of a regression: () for one value."""
@@ -101,7 +112,7 @@ class Model:
         """
         return self.answers(self.predict_raw(x))
 
-    def answers(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+    def answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """What `predict` gives of raw outputs (N, outputs)."""
         if self._task == "regression":
             values = self.fitted_loss.predicted(outputs)
@@ -124,8 +135,10 @@ class Model:
             return np.stack([1 - second, second], axis=1)
         return shares
 
-    def predict_raw(self, x: Any) -> NDArray[np.float32]:
+    def predict_raw(self, x: Any) -> NDArray[Any]:
         """What the last layer gives, (N, outputs) float32: logits; of `gaussian` means, then log variances.
+
+        About a standardized target they are in its own units, float64: means, quantiles, logarithms of its variance.
 
         Raises DataError where a row's outputs are not finite.
         """
@@ -147,14 +160,15 @@ class Model:
         """X as the network takes it, (N, *input_shape) float32: named, checked and preprocessed."""
         return self.fitted_features.apply(x)
 
-    def predict_prepared(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raw outputs of rows (N, *input_shape) that need no more preprocessing."""
+    def predict_prepared(self, rows: NDArray[np.float32]) -> NDArray[Any]:
+        """Raw outputs of rows (N, *input_shape) that need no more preprocessing, in the target's units."""
         outputs = np.empty((len(rows), *self.network.output_shape), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # outputs that are not finite are told, not warned of
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 part = slice(start, start + ROWS_AT_ONCE)
                 outputs[part] = self.network.predict(self.flat, rows[part])
-        return outputs
+        units, in_units = self.target_units, self.fitted_loss.in_units
+        return in_units(outputs, *units.arrays) if units and in_units else outputs
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model into a folder and return its path; see `distprop.model.save`."""

@@ -36,6 +36,8 @@ class LeafComputer:
 
     Law: what it returns and writes depends on the arguments alone, not on earlier calls.
     micro_batch: a leaf is the sum of its rows' pieces of so many, each computed for itself; None: it is one piece.
+    spread (K,): what 1 of the target's standardized values is in its own units, which are those of the metrics; the
+    loss is that of the values as they are learned. None: they are learned as they are.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class LeafComputer:
         counts: Counts | None = None,
         activity: Activity | None = None,
         micro_batch: int | None = None,
+        spread: Array | None = None,
     ) -> None:
         require_outputs(network, loss)
         self.network, self.loss, self.seed, self.micro_batch = network, loss, seed, micro_batch
+        self._spread = spread
         self.layout = TailLayout(tuple(metrics), loss.predicted_width(network.output_shape[-1]), counts, activity)
         self.workspace = Workspace()
 
@@ -118,7 +122,7 @@ class LeafComputer:
             outputs, _ = self.network.forward(flat, x, Pass(self.workspace, watch=watch))
             self._loss_into(tail, outputs, y, weights)
         if rows is not None and self.layout.row_width:
-            self.layout.write_rows(rows, (self.loss.predicted(outputs), y, weights))
+            self.layout.write_rows(rows, self.measured(outputs, y, weights))
         return tail
 
     def _square(self, out: Array, rows: Sequence[RowGradients], known: Sequence[int]) -> float:
@@ -129,8 +133,19 @@ class LeafComputer:
     def _loss_into(self, tail: Tail, outputs: Array, y: Array, weights: Array | None) -> Array:
         dout = self.workspace.buffer(("dout",), outputs.shape, outputs.dtype)
         value = self.loss.value_and_gradient(outputs, y, weights, dout)
-        self.layout.write(tail, value, (self.loss.predicted(outputs), y, weights))
+        self.layout.write(tail, value, self.measured(outputs, y, weights))
         return dout
+
+    def measured(self, outputs: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+        """What metrics are measured on: predictions, targets and weights of rows.
+
+        Values of a standardized target are in its own units then, float64, both counted from its mean in training: the
+        metrics of values are about differences, and differences of large numbers lose digits.
+        """
+        predicted = self.loss.predicted(outputs)
+        if self._spread is None:
+            return predicted, y, weights
+        return predicted * self._spread, y * self._spread, weights
 
 
 def square_length(vector: Array, blocks: Sequence[Block]) -> float:

@@ -28,6 +28,8 @@ class Loss(NamedTuple):
     normalizes: the kind of layer that this loss contains, so that the network must not end with it.
     point: raw outputs (N, K) -> what is predicted and measured of them, a view; None: the outputs themselves.
     quantiles: what the outputs are quantiles of the target at, where that is what they are.
+    in_units: (raw outputs (N, K) about a standardized target, its mean and std (T,)) -> float64 (N, K) about the target
+        itself; None: a standardized target is nothing that this loss is about.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Loss(NamedTuple):
     normalizes: str | None = None
     point: Callable[[Array], Array] | None = None
     quantiles: tuple[float, ...] = ()
+    in_units: Callable[[Array, Array, Array], Array] | None = None
 
     def predicted(self, outputs: Array) -> Array:
         """What is predicted and measured of raw outputs (N, K): a view, or the outputs themselves."""

@@ -84,7 +84,7 @@ class Together:
     def _tail(self, outputs: Array, leaf: Rows, dout: Array) -> Tail:
         computer, tail = self._computer, np.empty(self._computer.tail_width)
         value = computer.loss.value_and_gradient(outputs, leaf.y, leaf.weights, dout)
-        computer.layout.write(tail, value, (computer.loss.predicted(outputs), leaf.y, leaf.weights))
+        computer.layout.write(tail, value, computer.measured(outputs, leaf.y, leaf.weights))
         return tail
 
     def _stack(self, rows: Sequence[Array]) -> Array:

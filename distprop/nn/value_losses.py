@@ -25,7 +25,7 @@ def mean_squared_error() -> Loss:
         weigh_rows(dout, weights)
         return value
 
-    return Loss("mean_squared_error", "regression", value_and_gradient, np.copy, same_count)
+    return Loss("mean_squared_error", "regression", value_and_gradient, np.copy, same_count, in_units=_values_in_units)
 
 
 def mean_absolute_error() -> Loss:
@@ -71,7 +71,8 @@ def pinball(quantiles: Sequence[float] | float = (0.5,)) -> Loss:
     def outputs_for(width: int) -> int:  # noqa: ARG001 - one target
         return len(q)
 
-    return Loss("pinball", "regression", value_and_gradient, np.copy, outputs_for, quantiles=tuple(q.tolist()))
+    made = Loss("pinball", "regression", value_and_gradient, np.copy, outputs_for, in_units=_values_in_units)
+    return made._replace(quantiles=tuple(q.tolist()))
 
 
 def poisson() -> Loss:
@@ -113,7 +114,20 @@ def gaussian() -> Loss:
     def activation(outputs: Array) -> Array:
         return _means(outputs).copy()
 
-    return Loss("gaussian", "regression", value_and_gradient, activation, lambda width: 2 * width, point=_means)
+    made = Loss("gaussian", "regression", value_and_gradient, activation, lambda width: 2 * width, point=_means)
+    return made._replace(in_units=_density_in_units)
+
+
+def _values_in_units(outputs: Array, mean: Array, std: Array) -> Array:
+    """Values or quantiles of a standardized target, in its own units."""
+    return outputs.astype(np.float64) * std + mean
+
+
+def _density_in_units(outputs: Array, mean: Array, std: Array) -> Array:
+    """Means and logarithms of variances, in the target's own units and their squares."""
+    width = outputs.shape[1] // 2
+    logs = outputs[:, width:].astype(np.float64) + 2.0 * np.log(std)
+    return np.concatenate([_values_in_units(outputs[:, :width], mean, std), logs], axis=1)
 
 
 def _means(outputs: Array) -> Array:
@@ -132,4 +146,4 @@ def _by_error(name: str, value: Callable[[Array], Array], slope: Callable[[Array
         weigh_rows(dout, weights)
         return total
 
-    return Loss(name, "regression", value_and_gradient, np.copy, same_count)
+    return Loss(name, "regression", value_and_gradient, np.copy, same_count, in_units=_values_in_units)

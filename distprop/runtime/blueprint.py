@@ -86,7 +86,8 @@ class Blueprint:
         """A new computer of leaves, with memory of its own."""
         metrics = build_metrics(self.metric_names, self.loss.task, self.loss.quantiles)
         activity = watched(self.network.stages) if self.watches else None
-        return LeafComputer(self.network, self.loss, metrics, self.seed, self._counts(), activity, self.micro_batch)
+        measuring = self.network, self.loss, metrics, self.seed, self._counts(), activity
+        return LeafComputer(*measuring, self.micro_batch, self.dataset.targets.spread)
 
     @property
     def evaluation_rows(self) -> int:
@@ -96,8 +97,9 @@ class Blueprint:
     def _counts(self) -> Counts | None:
         if self.loss.task == "regression":
             width = self.loss.predicted_width(self.network.output_shape[-1])
-            span = self.dataset.target_range
-            return scatter_counts(*span) if span and width == 1 else None
+            span, units = self.dataset.target_range, self.dataset.targets.units
+            mean = units.mean[0] if units else 0.0
+            return scatter_counts(span[0] - mean, span[1] - mean) if span and width == 1 else None
         classes = len(self.dataset.targets.classes or ())
         return confusion_counts(classes) if classes <= MOST_CLASSES else None
 

@@ -16,6 +16,7 @@ from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.judge import Criteria
 from distprop.suggest import suggest_name
 from distprop.training.answering import require_few_enough_values
+from distprop.training.target_units import with_target_units
 from distprop.training.weighing import with_numbers, without_classes
 
 MOST_GATHERED = 2_000_000
@@ -46,6 +47,7 @@ def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     loss = build_loss(without_classes(job.loss))
     metrics = build_metrics(job.metrics, loss.task, loss.quantiles)
     _require_watched(job, ["loss", *(name for metric in metrics for name in metric.names)])
+    job = with_target_units(job, loss)
     data = data_settings(job)
     dataset = prepare(data, job.seed, loss.task, declared_outputs(job.model), survey_map)
     require_few_enough_values(loss, dataset.targets)

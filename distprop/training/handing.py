@@ -21,6 +21,6 @@ def rows_in_files(request: Request) -> Iterator[Request]:
     with tempfile.TemporaryDirectory(prefix="distprop-") as folder:
         named = isinstance(request.data, Mapping) and "train" in request.data and SPLITS.issuperset(request.data)
         splits = request.data if named else {"train": request.data}
-        target = request.job.data.target
+        target = request.job.data.target_column
         paths = {f"data.{split}": from_memory(rows, folder, target, split) for split, rows in splits.items()}
         yield replace(request, job=load_job(request.job, paths), data=None)

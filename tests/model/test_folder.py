@@ -65,7 +65,7 @@ def tear_weights(folder):
 
 def of_the_future(folder):
     path = folder / "model.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
 
 
 DAMAGE = {
