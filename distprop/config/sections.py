@@ -200,6 +200,11 @@ class Tracking(Strict):
     """Where the run is recorded."""
 
     enabled: bool = Field(default=True, description="false: no MLflow run at all", examples=[True])
+    required: bool = Field(
+        default=True,
+        description="false: train also where no run can be kept now; its records wait for `distprop sync`",
+        examples=[True],
+    )
     experiment: str | None = Field(
         default=None, description="the MLflow experiment; null: MLFLOW_EXPERIMENT_NAME", examples=["mnist"]
     )

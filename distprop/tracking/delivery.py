@@ -9,6 +9,7 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
+from distprop.errors import DistpropError
 from distprop.tracking.address import without_secrets
 from distprop.tracking.naming import cut
 from distprop.tracking.spool import Line, Record, Spool
@@ -254,7 +255,8 @@ class Delivery:
 
 
 def _short(error: Exception) -> str:
-    return cut(without_secrets(" ".join(str(error).split())) or type(error).__name__, 240)
+    told = f"{error.what}: {error.why}; {error.fix}" if isinstance(error, DistpropError) else str(error)
+    return cut(without_secrets(" ".join(told.split())) or type(error).__name__, 240)
 
 
 def _request(lines: Sequence[Line]) -> Sequence[Line]:

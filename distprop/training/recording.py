@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distprop.config import Job, expand
+from distprop.errors import AddressError
 from distprop.events import Event, Listener
 
 RAYS_OWN = "/runtime_resources/working_dir_files/"  # in the path of the folder that a submitted job runs in
@@ -69,11 +70,21 @@ class Recording:
 
 
 def preflight(job: Job) -> None:
-    """Raise AddressError where nobody answers at the job's tracking address; before anything is started or written."""
-    if _wanted(job):
-        from distprop.tracking import address
+    """See that a run can be kept; before anything is started or written.
 
+    Raises AddressError where it cannot; where the job does not require it, that is a warning.
+    """
+    if not _wanted(job):
+        return
+    from distprop.tracking import address
+
+    try:
         address.preflight(_uri(job), _experiment(job))
+    except AddressError as error:
+        if job.tracking.required:
+            raise
+        text = "%s (%s): training all the same, as `tracking.required: false` says; to send its records later: %s"
+        logging.getLogger("distprop").warning(text, error.what, error.why, error.fix)
 
 
 @contextmanager
