@@ -200,11 +200,6 @@ class Tracking(Strict):
     """Where the run is recorded."""
 
     enabled: bool = Field(default=True, description="false: no MLflow run at all", examples=[True])
-    required: bool = Field(
-        default=True,
-        description="false: train also where no run can be kept now; its records wait for `distprop sync`",
-        examples=[True],
-    )
     experiment: str | None = Field(
         default=None, description="the MLflow experiment; null: MLFLOW_EXPERIMENT_NAME", examples=["mnist"]
     )
@@ -212,6 +207,11 @@ class Tracking(Strict):
         default=None,
         description="the MLflow server or store; null: MLFLOW_TRACKING_URI, else a SQLite file here",
         examples=["http://mlflow:5000"],
+    )
+    required: bool = Field(
+        default=True,
+        description="false: train also where no run can be kept now; its records wait for `distprop sync`",
+        examples=[True],
     )
     run_name: str | None = Field(default=None, description="null: the job's name", examples=["first try"])
     tags: dict[str, str] = Field(default={}, description="put on the run", examples=[{"team": "vision"}])
