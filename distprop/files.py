@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from distprop.system_errors import require_text
+
 PIECE = 1 << 20  # bytes that are read at once
 
 
@@ -17,6 +19,7 @@ class Folder:
     def __init__(self, path: str) -> None:
         from pyarrow import fs
 
+        require_text(path)
         self.path = path if "://" in path else os.path.abspath(path)
         self._fs: Any
         if "://" in path:

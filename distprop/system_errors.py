@@ -62,6 +62,11 @@ REFUSED = {  # what a path or a user can be refused for
 }
 
 
+NO_TEMPORARY = Reason(
+    "there is no folder that takes temporary files", "set TMPDIR to a folder that can be written, and has room"
+)
+
+
 @contextmanager
 def refusals(what: str) -> Iterator[None]:
     """Within it an OSError or MemoryError becomes ours. what: what cannot be done then: "p.parquet cannot be written".
@@ -78,6 +83,8 @@ def explained(error: OSError | MemoryError, what: str) -> DistpropError:
     """The error in our words; of a number that is not in the tables, in the system's."""
     if isinstance(error, MemoryError):
         return ResourceError(what, *SCARCE[errno.ENOMEM])
+    if "temporary directory" in str(error):
+        return AccessError(what, *NO_TEMPORARY)
     number = _number(error)
     if number in SCARCE:
         reason = SCARCE[number]
@@ -85,6 +92,23 @@ def explained(error: OSError | MemoryError, what: str) -> DistpropError:
     words = os.strerror(number) if number else " ".join(str(error).split())[:300]
     reason = REFUSED.get(number, Reason(words, "check the path, and that this user may use it"))
     return AccessError(what, f"{reason.why}{_named(error, what)}", reason.fix)
+
+
+def withheld(error: BaseException) -> bool:
+    """Whether the system, and not the content of a file, is why it cannot be read: no right, no memory, no room."""
+    rights = (errno.EACCES, errno.EPERM)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and _number(error) in {*SCARCE, *rights})
+
+
+def require_text(path: str | os.PathLike[str]) -> None:
+    """Raise AccessError for a path whose bytes are no UTF-8: pyarrow, SQLite and YAML take no other."""
+    name = os.fspath(path)
+    if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in name):
+        raise AccessError(
+            f"the path {name!a:.300} cannot be used",
+            "it has bytes that are no text in UTF-8",
+            "rename the file or folder, or work in another folder",
+        )
 
 
 def _number(error: OSError) -> int:

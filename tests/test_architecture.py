@@ -21,7 +21,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "digest": "numpy",
     "events": "errors",
     "report": "events",
-    "files": "pyarrow",
+    "files": "system_errors pyarrow",
     "importing": "errors",
     "trust": "errors importing",
     # arrays, vectors, Parquet: they never meet
@@ -37,7 +37,7 @@ MAY_IMPORT = {  # room: what it may import, of ours and of others
     "config": "errors importing suggest pydantic pydantic_core ruamel",
     "manifest": "",
     "checkpoint": "digest errors files manifest numpy safetensors",
-    "model": "version checkpoint data digest errors manifest nn trust numpy safetensors",
+    "model": "version checkpoint data digest errors manifest nn system_errors trust numpy safetensors",
     # carries the messages and performs the effects
     "runtime": "checkpoint data errors events importing loops nn numerics optim protocol cryptography numpy ray",
     # listens: it never meets what runs

@@ -1,5 +1,6 @@
 """The `distprop` command: its subcommands, and how it fails."""
 
+import os
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ from distprop.cli.making import import_data, init
 from distprop.cli.runs import list_runs, sync, ui
 from distprop.cli.training import resume, train
 from distprop.cli.using import evaluate, predict
+from distprop.system_errors import refusals, require_text
 
 
 class Commands(click.Group):
@@ -31,6 +33,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see `failing` for exit codes."""
         try:
+            _require_folder()
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
             raise
@@ -40,6 +43,12 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of a person's way through them."""
         return list(self.commands)
+
+
+def _require_folder() -> None:
+    """Raise AccessError where the current folder is gone, or its name is no text."""
+    with refusals("the current folder cannot be used: it was removed, or is closed to this user"):
+        require_text(os.getcwd())
 
 
 FIRST_STEPS = """\b

@@ -20,7 +20,7 @@ from distprop.data.tables import fixed_list
 from distprop.errors import DataError
 from distprop.model import Model
 from distprop.nn.loss import per_cent
-from distprop.system_errors import refusals
+from distprop.system_errors import refusals, require_text
 
 
 @dataclass
@@ -53,6 +53,7 @@ class PredictionFile:
         their per cent. The file appears whole or not at all, and never over one that is read: neither the data nor
         `model_folder`. Raises DataError, and ConfigError for `out`.
         """
+        require_text(out)
         source = open_source(expand(where))
         check_output(out, source.files, [expand(where)])
         if model_folder and out.exists():

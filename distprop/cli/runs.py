@@ -14,6 +14,7 @@ from distprop.cli.options import debug_option, json_option, uri_option
 from distprop.cli.output import print_json, remark, result
 from distprop.errors import CheckpointError
 from distprop.report import finite
+from distprop.system_errors import refusals
 
 if TYPE_CHECKING:
     from distprop.tracking.runs import RunRow
@@ -72,6 +73,13 @@ def sync(run: str, uri: str | None) -> None:
     checkpoints are.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a slow server may take its time: no training waits
+    with refusals(f"the records of {run} cannot be sent"):
+        whole = _sent(run, uri)
+    click.get_current_context().exit(DONE if whole else FAILED)
+
+
+def _sent(run: str, uri: str | None) -> bool:
+    """Send what waits; whether all of the run is in MLflow now."""
     from distprop.tracking.sync import sync as send
 
     whole = True
@@ -81,7 +89,7 @@ def sync(run: str, uri: str | None) -> None:
         if summary.gap:
             remark(f"not all of the run is in MLflow: {summary.gap}")
             whole = False
-    click.get_current_context().exit(DONE if whole else FAILED)
+    return whole
 
 
 def _spools_of(run: str, uri: str | None) -> list[Path]:

@@ -4,6 +4,7 @@ Precedence is one sentence: the file, then overrides in order; the environment c
 """
 
 import copy
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from distprop.config.overrides import Overrides, override
 from distprop.config.plain_values import plain, with_numbers, with_numbers_in_settings
 from distprop.config.reading import Document, is_plain, leaves, read_text
 from distprop.errors import ConfigError
+
+LONGEST = 16 * 2**20  # bytes of a config
 
 
 def load_job(
@@ -52,7 +55,7 @@ def _document(source: str | Path | Mapping[str, Any] | Job) -> Document:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return _short_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ConfigError(
@@ -60,6 +63,15 @@ def _text_of(path: Path) -> str:
             str(reason),
             "name a YAML file, or write one with `distprop init FILE --target COLUMN`",
         ) from error
+
+
+def _short_text(path: Path) -> str:
+    """No more of it than a job is long: a device or a table would take all memory."""
+    with path.open("rb") as file:
+        content = file.read(LONGEST + 1)
+    if len(content) > LONGEST:
+        raise OSError(errno.EFBIG, f"it is longer than {LONGEST:,} bytes, and no job is")
+    return content.decode("utf-8")
 
 
 def _checked(document: Document, in_memory: bool) -> Job:

@@ -40,6 +40,12 @@ def csv_to_parquet(
             schema = _try(reading, out, rows_per_group, schema)
         read_numbers(out, reading.options, rows_per_group, say)
         _tell_lost_zeros(reading, pq.read_schema(out), say)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"cannot read {path}",
+            f"its names of columns are no text in UTF-8: {str(error).splitlines()[0]}",
+            f"convert it, such as from Latin-1: iconv -f latin1 -t utf8 {path} > converted.csv",
+        ) from error
     except _TextError as error:
         raise DataError(f"cannot read {path}", str(error).splitlines()[0], "correct the file") from error
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from distprop.errors import DataError
+from distprop.system_errors import refusals, require_text
 
 PARQUET_ENDINGS = (".parquet", ".parq", ".pq")
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # as writers of partitioned tables call a null
@@ -62,6 +63,7 @@ def find_files(names: Sequence[str]) -> Found:
     found: dict[str, tuple[fs.FileInfo, str]] = {}
     filesystem = None
     for name in names:
+        require_text(name)
         this, path = _filesystem(name)
         if filesystem is not None and not filesystem.equals(this):
             raise DataError(
@@ -70,9 +72,11 @@ def find_files(names: Sequence[str]) -> Found:
                 "copy the files to one place",
             )
         filesystem = this
-        base = "" if filesystem.get_file_info(path).type == fs.FileType.File else _base(path)
-        found.update({info.path: (info, base) for info in _infos(this, path, name)})
-    paths = _each_once(sorted(found)) if isinstance(filesystem, fs.LocalFileSystem) else sorted(found)
+        with refusals(f"{name} cannot be read"):
+            base = "" if filesystem.get_file_info(path).type == fs.FileType.File else _base(path)
+            found.update({info.path: (info, base) for info in _infos(this, path, name)})
+    with refusals(f"{', '.join(names)} cannot be read"):
+        paths = _each_once(sorted(found)) if isinstance(filesystem, fs.LocalFileSystem) else sorted(found)
     infos = [found[path][0] for path in paths]
     stamps = tuple((info.size, info.mtime_ns or 0) for info in infos)
     return Found(filesystem, tuple(paths), stamps, tuple(found[path][1] for path in paths))

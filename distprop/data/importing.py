@@ -14,7 +14,7 @@ from distprop.data.images import IMAGE_ENDINGS, read_images
 from distprop.data.npz import read_npz
 from distprop.data.numbers_in_text import Say
 from distprop.errors import DataError
-from distprop.system_errors import refusals
+from distprop.system_errors import refusals, require_text
 
 ROWS_PER_GROUP = 4_096
 Tables = dict[str, pa.Table]  # name of the file to write -> its rows
@@ -36,9 +36,11 @@ def import_data(
     told in sentences what is left out or changed. Raises DataError; then nothing is left behind.
     """
     paths = [Path(one).expanduser() for one in ([source] if isinstance(source, str | Path) else source)]
+    for path in (*paths, Path(out)):
+        require_text(path)
     for path in paths:
-        if not path.exists():
-            raise DataError(f"{path} does not exist", "there is nothing to import", "check the path")
+        with refusals(f"{path} cannot be read"):
+            _require_readable(path)
     kind = _kind_of(paths) if kind == "auto" else kind
     if kind in LEAVES_OUT:
         _tell_left_out(paths, LEAVES_OUT[kind], say)
@@ -53,6 +55,13 @@ def import_data(
             f"cannot import {kind!r}", f"known are {', '.join(('csv', *READERS, 'images'))}", "use one of them"
         )
     return _write(writers, Path(out).expanduser())
+
+
+def _require_readable(path: Path) -> None:
+    if not path.exists():
+        raise DataError(f"{path} does not exist", "there is nothing to import", "check the path")
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is no plain file", "it is a pipe or a device", "write its content into a file first")
 
 
 def _kind_of(paths: Sequence[Path]) -> str:

@@ -14,6 +14,7 @@ from distprop.data.finding import Value, find_files, folder_values
 from distprop.data.samples import SAMPLE_SCHEME, sample_path
 from distprop.data.tables import FOLDER_KEY
 from distprop.errors import DataError
+from distprop.system_errors import explained, withheld
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Source:
         try:
             with self.filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as parquet:
                 table = parquet.read_row_group(group.index, columns=stored, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, MemoryError) as error:
+            _raise_withheld(f"row group {group.index} of {path}", error)
             raise _unreadable(f"row group {group.index} of {path}", error) from error
         arrays = [
             pa.chunked_array([pa.array([given[name]] * group.rows, self.schema.field(name).type)])
@@ -162,6 +164,11 @@ def _with_folders(schema: pa.Schema, values: Mapping[str, Value], folders: Seque
     return schema
 
 
+def _raise_withheld(place: str, error: Exception) -> None:
+    if isinstance(error, OSError | MemoryError) and withheld(error):
+        raise explained(error, f"cannot read {place}") from error
+
+
 def _unreadable(place: str, error: BaseException) -> DataError:
     why = _first_line(error)
     if "lists to be of size" in why:  # Arrow writes what it cannot read
@@ -177,7 +184,8 @@ def _footer(filesystem: Any, path: str) -> pq.FileMetaData:
     try:
         with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as parquet:
             return parquet.metadata
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        _raise_withheld(path, error)
         raise DataError(
             f"cannot read {path} as Parquet",
             f"{_first_line(error)} (not a Parquet file, or a truncated one)",

@@ -41,6 +41,10 @@ def read(folder: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[
     Raises CheckpointError where this is no model, a file is missing or torn, or the format is a newer one.
     """
     inner, description = _locate(Path(folder)), describe(folder)
+    if not (inner / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{inner} has no {WEIGHTS}", "there is no such file, or it is no plain one", "copy the folder again"
+        )
     try:
         return load_file(inner / WEIGHTS), description
     except (OSError, SafetensorError) as error:

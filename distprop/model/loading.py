@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from distprop.model.stored import load_folder
 from distprop.model.trained import Model
+from distprop.system_errors import refusals, require_text
 
 # Late, by name: what knows MLflow knows models too, and only who gives such an address needs MLflow.
 FETCHERS = {"runs": "distprop.tracking.fetching", "models": "distprop.tracking.fetching"}
@@ -21,6 +22,12 @@ def load_model(where: str | os.PathLike[str], tracking_uri: str | None = None, *
     Raises CheckpointError where there is no whole model, TrustError where it names a function of another module,
     AddressError where MLflow does not answer.
     """
+    with refusals(f"the model {os.fspath(where)} cannot be read"):
+        return _loaded(where, tracking_uri, trust)
+
+
+def _loaded(where: str | os.PathLike[str], tracking_uri: str | None, trust: Sequence[str]) -> Model:
+    require_text(where)
     scheme, colon, _ = os.fspath(where).partition(":/")
     if colon and scheme in FETCHERS:
         with tempfile.TemporaryDirectory(prefix="distprop-model-") as place:

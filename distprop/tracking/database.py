@@ -50,6 +50,7 @@ def look(path: Path, experiment: str | None = None) -> None:
     Takes milliseconds, and does not import MLflow. A file that is not there yet is fine where it can be made.
     """
     folder = path.absolute().parent
+    _require_plain(path)
     if not _has_content(path):
         if not os.access(folder, os.W_OK | os.X_OK):
             why = f"{folder} is not writable" if folder.is_dir() else f"{folder} does not exist"
@@ -81,15 +82,27 @@ def deleted_experiment(name: str, experiment_id: str | None) -> AddressError:
     )
 
 
+def _require_plain(path: Path) -> None:
+    try:
+        if path.is_symlink() and not path.exists():
+            raise _cannot_be_made(path, f"it is a link to {os.readlink(path)}, which is not there")
+        if path.exists() and not path.is_file():
+            raise AddressError(f"{path} is no SQLite file", "it is no plain file", "give another `tracking.uri`")
+    except OSError as error:
+        raise _cannot_be_opened(path, error) from error
+
+
 def _has_content(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise AddressError(
-            f"the tracking store {path} cannot be opened", str(error), "check the path's folders"
-        ) from error
+        raise _cannot_be_opened(path, error) from error
+
+
+def _cannot_be_opened(path: Path, error: OSError) -> AddressError:
+    return AddressError(f"the tracking store {path} cannot be opened", str(error), "check the path's folders")
 
 
 def _cannot_be_made(path: Path, why: str) -> AddressError:

@@ -15,6 +15,7 @@ from distprop.numerics.fingerprint import Fingerprint
 from distprop.report import Result
 from distprop.runtime.desk import Papers
 from distprop.runtime.session import Cluster
+from distprop.system_errors import refusals
 from distprop.training import results
 from distprop.training.assembling import Assembly
 from distprop.training.clusters import connect, open_cluster
@@ -132,7 +133,8 @@ class Training:
         if not self.ground.request.profile:
             return
         trace = outcome.timeline.chrome()
-        Folder(self.task.folder).write(TIMELINE, trace.encode())
+        with refusals(f"the timeline cannot be written into {self.task.folder}"):
+            Folder(self.task.folder).write(TIMELINE, trace.encode())
         emit(events.ProfileTaken(time.time(), trace, outcome.timeline.shares()))
 
     def _stoppable(self, heard: events.Listener) -> events.Listener:
@@ -189,7 +191,8 @@ class Training:
             return None
         local = "://" not in self.task.folder
         folder = Path(self.task.folder) if local else Path(tempfile.mkdtemp())
-        path = str(outcome.model.save(folder / "model"))
+        with refusals(f"the model cannot be written into {folder}; `distprop resume` writes it from its checkpoint"):
+            path = str(outcome.model.save(folder / "model"))
         version = outcome.model.metadata["version"]
         emit(events.ModelSaved(time.time(), version, path, outcome.model.digest))
         return path

@@ -11,6 +11,7 @@ from distprop.events import Listener
 from distprop.files import Folder
 from distprop.numerics.kernel import environment, in_force
 from distprop.report import Result
+from distprop.system_errors import refusals
 from distprop.training.request import Request, Resume
 from distprop.training.several import newest as newest_of_starts
 from distprop.trust import require_trusted
@@ -75,6 +76,11 @@ def job_of(run: str) -> Job:
 
 def find_checkpoint(run: str) -> Checkpoint:
     """The newest checkpoint of a run, given by its id or by the path of it, its folder or one version."""
+    with refusals(f"the checkpoint {run} cannot be read"):
+        return _found(run)
+
+
+def _found(run: str) -> Checkpoint:
     folder = Folder(run)
     if folder.has("manifest.json"):
         return open_checkpoint(folder.path)

@@ -79,8 +79,11 @@ def planned(placement: Placement, cluster: Cluster, start: StartingPoint) -> Res
 
 
 def store(folder: str, result: Result) -> None:
-    """Keep the result of a finished training."""
-    Folder(folder).write(RESULT, json.dumps(asdict(result)).encode())
+    """Keep the result of a finished training, for a retry; one that cannot be written is made again."""
+    try:
+        Folder(folder).write(RESULT, json.dumps(asdict(result)).encode())
+    except OSError as error:
+        logging.getLogger("distprop").warning("%s cannot be written into %s: %s", RESULT, folder, error)
 
 
 def load(folder: str) -> Result | None:

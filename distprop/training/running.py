@@ -14,6 +14,7 @@ from distprop.numerics.fingerprint import take_fingerprint
 from distprop.numerics.kernel import choose, cpu_features
 from distprop.numerics.verify import verify_kernel
 from distprop.report import Result
+from distprop.system_errors import refusals
 from distprop.training import results, several, starts
 from distprop.training.assembling import assemble
 from distprop.training.carrying import Ground, Task, Training, connected, find_start
@@ -54,8 +55,9 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
 
 def _run_one(ground: Ground, task: Task, listeners: Sequence[events.Listener]) -> Result:
     """The training of a job that starts once."""
-    several.require_none(ground.request, task.folder)
-    start = find_start(ground.request, task)
+    with refusals(f"the checkpoints in {task.folder} cannot be read"):
+        several.require_none(ground.request, task.folder)
+        start = find_start(ground.request, task)
     if start.finished and (earlier := results.load(task.folder)) is not None:
         return earlier
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from distprop.data.importing import import_data
 from distprop.data.inspecting import suggest
-from distprop.errors import DataError
+from distprop.errors import AccessError, DataError
 from tests.data.made import ready
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 4, 3), dtype=np.uint8)
@@ -177,6 +177,6 @@ def test_when_one_file_cannot_be_written_none_is_left(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
     (tmp_path / "out" / "train.parquet").mkdir(parents=True)
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(AccessError, match=r"train.parquet cannot be written"):
         import_data(mnist_like(source), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["train.parquet"]
