@@ -38,7 +38,7 @@ class Result:
     seconds: float
     rows_per_second: float
     tracking_uri: str | None = None
-    address_source: str = ""  # where the Ray address came from: "flag", "config", "RAY_ADDRESS", "embedded", "inline"
+    address_source: str = ""  # what said where it runs: see training.placing.Placement
     checkpoint: str | None = None  # the newest whole one
     spooled: int = 0  # records that MLflow has not acknowledged: `distprop sync` sends them
     spool: str | None = None  # where they wait

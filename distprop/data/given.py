@@ -41,6 +41,8 @@ def read_given(columns: Sequence[Column], data: Any) -> Given:
     mapping of column -> values; a list of such rows; a pa.Table, RecordBatch or any frame that Arrow can read
     (pandas, polars).
     """
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):  # sparse, as SciPy has it
+        data = data.toarray()
     if isinstance(data, list) and data and isinstance(data[0], Mapping):
         return _from_values(columns, _by_name(columns, data))
     if isinstance(data, np.ndarray | list):

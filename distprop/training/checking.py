@@ -24,8 +24,9 @@ from distprop.report import CheckResult
 from distprop.system_errors import explained, refusals
 from distprop.training.assembling import Assembly, assemble
 from distprop.training.clusters import connect
-from distprop.training.describing import VALUE, notes
-from distprop.training.placing import Placement, available_cpus, place, require
+from distprop.training.describing import notes
+from distprop.training.memory_need import VALUE, require_memory
+from distprop.training.placing import Placement, available_cpus, callers_ray, place, require
 from distprop.training.request import Request
 
 GRADIENT_ROWS = 8
@@ -46,7 +47,7 @@ def check(
 
     Takes what `train` takes. Raises ConfigError where the job cannot be read; all else is in the results.
     """
-    request = Request(load_job(job, overrides), workers, servers, address, inline)
+    request = Request(load_job(job, overrides), workers, servers, address, inline, running=callers_ray(inline))
     kernel = request.job.numerics.blas_kernel
     if in_force(environment(kernel)):
         return check_here(request)
@@ -59,11 +60,15 @@ def check(
 def check_here(request: Request, listeners: Sequence[events.Listener] = ()) -> list[CheckResult]:  # noqa: ARG001
     """Check in this process. `listeners` hear nothing: no run begins."""
     job = request.job
-    placement = place(job, request.workers, request.servers, request.address, request.inline)
+    placement = place(job, request.workers, request.servers, request.address, request.inline, request.running)
     assembled: list[Assembly] = []
     results = [_tried("data and model", lambda: _data(job, assembled))]
     results += [_tried("arithmetic", lambda: _arithmetic(job))]
     for assembly in assembled:
+        shortage = _tried("memory", lambda: _memory(assembly, placement))  # noqa: B023 - called at once
+        results += [shortage]
+        if not shortage.ok:
+            break  # what does not fit is not tried
         results += [_tried("gradients", lambda: _gradients(assembly))]  # noqa: B023 - called at once
         results += _warnings(assembly, placement)
     results += [_tried("tracking", lambda: _tracking(job))]
@@ -109,6 +114,11 @@ def _arithmetic(job: Job) -> str:
     if blas is None:
         return f"NumPy without OpenBLAS: the same bits on this machine, not between machines; {rest}"
     return f"kernel {os.environ.get(MARK, kernel)}, OpenBLAS {blas['version']} on one thread, {rest}"
+
+
+def _memory(assembly: Assembly, placement: Placement) -> str:
+    need = require_memory(assembly, placement)
+    return f"one worker and one server take {need / 1e9:,.3f} GB"
 
 
 def _gradients(assembly: Assembly) -> str:

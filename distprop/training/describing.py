@@ -9,13 +9,10 @@ from distprop.config import Job, load_job
 from distprop.data.shards import DataPlan
 from distprop.nn.summary import LayerSummary
 from distprop.report import Description, LayerRow, ShardRow
-from distprop.runtime.blueprint import Blueprint
-from distprop.runtime.replica import slot_layout
-from distprop.runtime.slice import slice_of
 from distprop.training.assembling import Assembly, assemble
+from distprop.training.memory_need import memory_shortage, server_bytes, worker_bytes
 from distprop.training.placing import Placement, place
 
-VALUE, SUM, ID = 4, 8, 8  # bytes: a float32 of gradients, a float64 of tails, a row's number
 LARGE_TABLE = 10  # rows for each id of a step, from which on a dense gradient costs more (measured)
 SMALL_LEAF = 32  # rows
 LEAF_OVERHEAD = 20  # rows that a leaf costs beside its own: measured with dense layers of 128 to 1024 on AVX-512
@@ -58,39 +55,11 @@ def describe(
     )
 
 
-def worker_bytes(assembly: Assembly) -> int:
-    """Memory of a worker: 1 + the tree's depth sums with tails; activations of its largest batch, there and back.
-
-    With micro-batches: of the largest of these, and a gradient more.
-    """
-    plan, valid = assembly.dataset.train_plan, assembly.dataset.valid_plan
-    depth = (plan.shards - 1).bit_length()
-    leaf = max(plan.step_rows(shard) for shard in range(plan.shards))
-    held_out = max((valid.shard_rows(shard) for shard in range(valid.shards)), default=0) if valid else 0
-    blueprint = assembly.blueprint
-    piece = min(leaf, blueprint.micro_batch or leaf)
-    rows = max(2 * piece, min(held_out, blueprint.evaluation_rows))  # an evaluation goes forward only
-    layers = blueprint.network.summary()
-    a_row = sum(layer.activation_bytes_per_row for layer in layers) + max(layer.aside_bytes_per_row for layer in layers)
-    slots = slot_layout(blueprint)
-    a_sum = VALUE * slots.values + SUM * slots.tail + sum(rows * (ID + VALUE * width) for rows, width in slots.tables)
-    beside = VALUE * slots.values if piece < leaf else 0
-    return a_sum * (1 + depth) + beside + rows * a_row
-
-
-def server_bytes(blueprint: Blueprint, servers: int) -> int:
-    """Memory of a server: 2 versions of the weights, and of its largest slice the gradient and 2 versions of state."""
-    arena, states = blueprint.network.arena, 2 * len(blueprint.optimizer.state_names)
-    spans = [slice_of(arena.blocks, chosen) for chosen in blueprint.slices(servers)]
-    reduced = (min(span.stop, arena.gradient_size) - min(span.start, arena.gradient_size) for span in spans)
-    slices = (states * (span.stop - span.start) + values for span, values in zip(spans, reduced, strict=True))
-    buffers = 2 if blueprint.optimizer.average is None else 3
-    return int(VALUE * (buffers * blueprint.parameters + max(slices)))
-
-
 def notes(assembly: Assembly, placement: Placement) -> Iterator[str]:
     """What one should know before training: the price of small leaves, workers that cannot help, columns left out."""
     plan, left_out = assembly.dataset.train_plan, assembly.dataset.left_out
+    if (shortage := memory_shortage(assembly, placement)) is not None:
+        yield f"{shortage.what}: {shortage.fix}"
     yield from _few_rows(assembly)
     if placement.workers > plan.shards:
         yield (

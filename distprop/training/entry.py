@@ -1,6 +1,7 @@
 """The public door: checks the process' arithmetic, and trains here or in a process whose arithmetic is in order."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from distprop.files import Folder
 from distprop.numerics.kernel import environment, in_force
 from distprop.report import Result
 from distprop.system_errors import refusals
+from distprop.training.placing import callers_ray
 from distprop.training.request import Request, Resume
 from distprop.training.several import newest as newest_of_starts
 from distprop.trust import require_trusted
@@ -34,8 +36,10 @@ def train(
 ) -> Result:
     """Train a job: a config's path, a mapping with its keys, or a Job.
 
-    workers, servers, address: where it runs; none of them changes the numbers. inline: in one process, without Ray.
-    data: rows in memory, {"train": frame, table, columns or (X, y), "valid": ...}. listeners: called with each event
+    workers, servers, address: where it runs; none of them changes the numbers. Where this process has called
+    ray.init(), the job runs on that Ray and leaves it up, unless an address is given. inline: in this one process.
+    data: rows in memory, {"train": frame, table, columns or (X, y), "valid": ...};
+    (X, y, sample_weight) weighs rows, X may be sparse. listeners: called with each event
     (distprop.events); one may raise Stop. run_key, resume: see `distprop train --help`.
     profile: keep a timeline of all processes as a Chrome trace, in the run and beside the checkpoints.
     Raises UserError where the input is wrong, TrainingError where training failed.
@@ -116,6 +120,7 @@ def _job(saved: Checkpoint) -> Job:
 
 
 def _run(request: Request, listeners: Sequence[Listener]) -> Result:
+    request = replace(request, running=callers_ray(request.inline))
     if in_force(environment(request.job.numerics.blas_kernel)):
         from distprop.training.running import run
 

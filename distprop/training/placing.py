@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from distprop.config import Job, WorkerRange, expand
 from distprop.errors import UserError
 
+CALLER = "the caller's ray.init()"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -18,16 +20,21 @@ class Placement:
     workers: int
     servers: int
     address: str | None
-    source: str  # "flag", "cluster.address", "RAY_ADDRESS", "embedded" or "inline"
+    source: str  # "flag", "cluster.address", CALLER, "RAY_ADDRESS", "embedded" or "inline"
     inline: bool = False
     fewest: int | None = None
 
 
-def place(job: Job, workers: int | None, servers: int | None, address: str | None, inline: bool) -> Placement:
-    """Precedence: flag, config, RAY_ADDRESS, embedded. Servers "auto" are 0 here: one a machine of the cluster."""
+def place(
+    job: Job, workers: int | None, servers: int | None, address: str | None, inline: bool, running: str | None = None
+) -> Placement:
+    """Precedence: flag, config, `running` (the caller's Ray), RAY_ADDRESS, embedded.
+
+    Servers "auto" are 0 here: one a machine of the cluster.
+    """
     if inline:
         return Placement(workers or _fixed(job) or 1, servers or _servers(job) or 1, None, "inline", inline=True)
-    where, source = _address(job, address)
+    where, source = _address(job, address, running)
     said = workers or _fixed(job)
     if said:
         return Placement(said, servers or _servers(job), where, source)
@@ -48,17 +55,26 @@ def require(package: str, extra: str, instead: str) -> None:
         )
 
 
+def callers_ray(inline: bool) -> str | None:
+    """The address of the Ray that this process has connected to, where a job could use one. Raises UserError."""
+    from distprop.runtime.ray.caller import caller_address
+
+    return None if inline else caller_address()
+
+
 def available_cpus() -> int:
     """CPUs that this process may use."""
     affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _address(job: Job, flag: str | None) -> tuple[str | None, str]:
+def _address(job: Job, flag: str | None, running: str | None) -> tuple[str | None, str]:
     if flag is not None:
         return flag, "flag"
     if job.cluster.address is not None:
         return expand(job.cluster.address), "cluster.address"
+    if running is not None:
+        return running, CALLER
     if os.environ.get("RAY_ADDRESS"):
         return os.environ["RAY_ADDRESS"], "RAY_ADDRESS"
     return None, "embedded"

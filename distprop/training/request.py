@@ -23,3 +23,4 @@ class Request:
     checkpoint: str | None = None
     dry_run: bool = False
     profile: bool = False
+    running: str | None = None  # the address of the Ray that the caller's process has connected to

@@ -22,6 +22,7 @@ from distprop.training.clusters import connect, survey_map
 from distprop.training.conducting import new_name
 from distprop.training.handing import rows_in_files
 from distprop.training.interrupting import Interrupts
+from distprop.training.memory_need import require_memory
 from distprop.training.placing import place
 from distprop.training.recording import open_recording, preflight
 from distprop.training.rehearsing import require_possible
@@ -40,12 +41,13 @@ def run(request: Request, listeners: Sequence[events.Listener] = ()) -> Result:
             stack.enter_context(held(folder))
         kernel = choose(job.numerics.blas_kernel, cpu_features())
         verify_kernel(kernel)
-        placement = place(job, request.workers, request.servers, request.address, request.inline)
+        placement = place(job, request.workers, request.servers, request.address, request.inline, request.running)
         require_possible(job.faults, placement.inline)
         preflight(job)
         connection = connect(placement) if placement.address is not None else None
         stack.callback(_close, connection)
         assembly = assemble(job, survey_map(connection, placement, kernel))
+        require_memory(assembly, placement)
         fingerprint = take_fingerprint(assembly.job.recipe_hash(), assembly.dataset.digest, kernel)
         tags = {"distprop.run_key": request.run_key} if request.run_key else {}
         task = Task(assembly, fingerprint, folder, assembly.job.to_yaml(), tags)

@@ -19,7 +19,7 @@ def looked_at(job: dict[str, Any], **words: Any) -> dict[str, CheckResult]:
 def test_a_good_job_is_fine_and_nothing_is_left(rows: str, here: Path) -> None:
     found = looked_at(small_job(rows, here / "kept", data__batch_size=64, data__shards=1))
     assert [name for name, result in found.items() if not result.ok] == []
-    assert set(found) == {"data and model", "arithmetic", "gradients", "tracking", "checkpoints", "cluster"}
+    assert set(found) == {"data and model", "arithmetic", "memory", "gradients", "tracking", "checkpoints", "cluster"}
     assert list(here.iterdir()) == []
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from distprop.config import load_job
 from distprop.training.assembling import assemble
-from distprop.training.describing import describe, server_bytes, worker_bytes
+from distprop.training.describing import describe
+from distprop.training.memory_need import server_bytes, worker_bytes
 from tests.runtime.small import NORMALIZED, run, small_job
 
 

@@ -56,3 +56,17 @@ def test_what_is_not_installed_is_named_with_the_extra_that_has_it() -> None:
     with pytest.raises(UserError, match="no_such_package is not installed") as caught:
         require("no_such_package", "ray", "train inline")
     assert "distprop-train[ray]" in caught.value.fix
+
+
+def test_the_callers_ray_comes_after_what_was_said_and_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "env:1")
+
+    def where(flag: str | None, cluster: str | None, inline: bool = False) -> tuple[str | None, str]:
+        job = load_job(small_job("rows.parquet", Path("kept"), cluster={"address": cluster}))
+        placement = place(job, None, None, flag, inline, "caller:3")
+        return placement.address, placement.source
+
+    assert where(None, None) == ("caller:3", "the caller's ray.init()")
+    assert where("flag:4", None) == ("flag:4", "flag")
+    assert where(None, "config:2") == ("config:2", "cluster.address")
+    assert where(None, None, inline=True) == (None, "inline")
