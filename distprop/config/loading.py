@@ -5,6 +5,7 @@ Precedence is one sentence: the file, then overrides in order; the environment c
 
 import copy
 import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,13 @@ def load_job(
     in_memory: the training rows are handed over by the caller, so `data.train` may be missing.
     Raises ConfigError saying what, on which line, why, and what to write instead.
     """
-    folder = Path(source).resolve().parent if isinstance(source, str | Path) else None
+    if not isinstance(source, str | os.PathLike | Mapping | Job):
+        raise ConfigError(
+            f"a {type(source).__name__} is no job",
+            "a job is a config's path, a mapping with its keys, or a Job",
+            'give for example "job.yaml"; `distprop init FILE --target COLUMN` writes one',
+        )
+    folder = Path(source).resolve().parent if isinstance(source, str | os.PathLike) else None
     if isinstance(source, Job):
         folder = source.folder
     job = _checked(override(_document(source), overrides), in_memory)

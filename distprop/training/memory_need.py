@@ -1,5 +1,6 @@
 """What memory a job takes, and whether this machine has it: asked before any of it is allocated."""
 
+from distprop.data.shards import DataPlan
 from distprop.errors import ConfigError
 from distprop.nn.summary import LayerSummary
 from distprop.runtime.blueprint import Blueprint
@@ -72,10 +73,15 @@ def _least_copies(assembly: Assembly) -> int:
     return 4 + depth + 2 * len(assembly.blueprint.optimizer.state_names)
 
 
+def largest_leaf(plan: DataPlan) -> int:
+    """Rows that a shard has in a step at most: all of its own, where a batch is larger than the data."""
+    return max(min(plan.step_rows(shard), plan.shard_rows(shard)) for shard in range(plan.shards))
+
+
 def rows_at_once(assembly: Assembly) -> int:
     """Rows whose activations a worker holds, there and back, at most."""
     plan, valid = assembly.dataset.train_plan, assembly.dataset.valid_plan
-    leaf = max(plan.step_rows(shard) for shard in range(plan.shards))
+    leaf = largest_leaf(plan)
     held_out = max((valid.shard_rows(shard) for shard in range(valid.shards)), default=0) if valid else 0
     blueprint = assembly.blueprint
     piece = min(leaf, blueprint.micro_batch or leaf)
@@ -89,7 +95,7 @@ def worker_bytes(assembly: Assembly) -> int:
     """
     plan, blueprint = assembly.dataset.train_plan, assembly.blueprint
     depth = (plan.shards - 1).bit_length()
-    leaf = max(plan.step_rows(shard) for shard in range(plan.shards))
+    leaf = largest_leaf(plan)
     piece = min(leaf, blueprint.micro_batch or leaf)
     layers = blueprint.network.summary()
     a_row = sum(layer.activation_bytes_per_row for layer in layers) + max(layer.aside_bytes_per_row for layer in layers)

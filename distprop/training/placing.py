@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
+from typing import SupportsIndex
 
 from distprop.config import Job, WorkerRange, expand
 from distprop.errors import UserError
@@ -32,6 +34,7 @@ def place(
 
     Servers "auto" are 0 here: one a machine of the cluster.
     """
+    workers, servers = _count("workers", workers), _count("servers", servers)
     if inline:
         return Placement(workers or _fixed(job) or 1, servers or _servers(job) or 1, None, "inline", inline=True)
     where, source = _address(job, address, running)
@@ -53,6 +56,15 @@ def require(package: str, extra: str, instead: str) -> None:
             "this job needs it, and the base installation of distprop comes without",
             f"pip install 'distprop-train[{extra}]', or {instead}",
         )
+
+
+def _count(name: str, asked: object) -> int | None:
+    """A number of processes, of NumPy's too; 0 is as good as none. Raises UserError."""
+    if asked is None:
+        return None
+    if not isinstance(asked, SupportsIndex) or isinstance(asked, bool) or index(asked) < 0:
+        raise UserError(f"{name} is {asked!r}", "it is how many processes there are", f"give a whole number: {name}=2")
+    return index(asked)
 
 
 def callers_ray(inline: bool) -> str | None:

@@ -112,3 +112,9 @@ def _of(module: str) -> Any:
 
     net.__module__, net.__qualname__ = module, "net"
     return net
+
+
+@pytest.mark.parametrize("job", [3, None, [1], b"job.yaml"])
+def test_what_is_no_job_is_refused_with_what_one_is(job: Any) -> None:
+    with pytest.raises(ConfigError, match="is no job"):
+        load_job(job)

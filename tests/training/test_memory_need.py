@@ -25,6 +25,7 @@ HUGE = 1_000_000_000
             [{"reshape": [6, 1]}, {"conv1d": {"channels": HUGE, "kernel": 3}}, "flatten", {"dense": 3}],
             r"\.(conv1d|dense) has",
         ),
+        ([{"embedding": {"rows": 10**7, "width": 6_400}}, "flatten", {"dense": 3}], r"0\.embedding has 64,000,000,000"),
         ([{"lstm": HUGE}, {"dense": 3}], r"lstm"),
     ],
 )
@@ -60,6 +61,11 @@ def test_a_batch_whose_activations_do_not_fit_is_told_with_its_rows(
         raise_in_one_line(small_job(rows, here / "kept", model=wide))
     monkeypatch.setattr(memory_need, "machine_memory", lambda: Memory(10**12, "this machine"))
     raise_in_one_line(small_job(rows, here / "kept", model=wide, train__epochs=1))
+
+
+def test_a_batch_that_is_larger_than_the_data_takes_what_the_data_takes(rows: str, here: Path) -> None:
+    job = small_job(rows, here / "kept", data__batch_size=10**12, train={"steps": 2})
+    assert train(job, inline=True).status == "finished"
 
 
 def raise_in_one_line(job: dict[str, Any]) -> None:

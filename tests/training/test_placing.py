@@ -70,3 +70,9 @@ def test_the_callers_ray_comes_after_what_was_said_and_before_the_environment(mo
     assert where("flag:4", None) == ("flag:4", "flag")
     assert where(None, "config:2") == ("config:2", "cluster.address")
     assert where(None, None, inline=True) == (None, "inline")
+
+
+@pytest.mark.parametrize("workers", [-3, "2", 1.5, True])
+def test_what_is_no_number_of_workers_is_refused(workers: Any) -> None:
+    with pytest.raises(UserError, match="workers is"):
+        place(load_job(small_job("rows.parquet", Path("kept"))), workers, None, None, inline=True)
