@@ -22,7 +22,7 @@ from distprop.model import Model
 from distprop.nn.leaf import LeafComputer
 from distprop.nn.losses import build_loss
 from distprop.nn.metrics import at_threshold, build_metrics
-from distprop.suggest import suggest_name
+from distprop.suggest import closest, suggest_name
 
 ROWS_AT_ONCE = 4096  # bounds the memory of activations
 
@@ -122,8 +122,15 @@ def check_columns(source: Source, columns: Sequence[Column], others: Sequence[st
             raise DataError(
                 f"{source.name} has no column {name!r}",
                 f"it has {', '.join(source.schema.names)}",
-                suggest_name(name, source.schema.names),
+                suggest_name(name, source.schema.names) if name in others else _column_fix(name, source.schema.names),
             )
     source.need([*(column.name for column in columns), *others], "the model")
     for column in columns:
         check_field(column, source.schema.field(column.name), source.name)
+
+
+def _column_fix(name: str, there: Sequence[str]) -> str:
+    """What to do about a column that the model needs: its name is fixed, the data's can change."""
+    like = closest(name, there)
+    add = f"add {name!r} to the data, or train a model without it"
+    return add if like is None else f"rename {like!r} to {name!r} if that is it, or {add}"

@@ -58,7 +58,7 @@ def train(
 
     job = load_job(config, overrides)
     kernel.ready(job.numerics.blas_kernel)
-    _say_what_begins(inline, placement["address"])
+    _say_what_begins(inline, placement["address"], run_key)
     from distprop import training
     from distprop.console import Console
 
@@ -85,7 +85,7 @@ def resume(run: str, inline: bool, trust: tuple[str, ...], as_json: bool, **plac
     from distprop import training
 
     kernel.ready(training.job_of(run).numerics.blas_kernel)
-    _say_what_begins(inline, placement["address"])
+    _say_what_begins(inline, placement["address"], run)
     from distprop.console import Console
 
     with Console() as console:
@@ -93,9 +93,14 @@ def resume(run: str, inline: bool, trust: tuple[str, ...], as_json: bool, **plac
     _finish(ended, as_json)
 
 
-def _say_what_begins(inline: bool, address: str | None) -> None:
-    """The first line: imports, rows and Ray take seconds, in which a person wants to see that something happens."""
-    if inline:
+def _say_what_begins(inline: bool, address: str | None, may_go_on: str | None) -> None:
+    """The first line: imports, rows and Ray take seconds, in which a person wants to see that something happens.
+
+    may_go_on: the key or run of a training that may have ended already, and then starts no Ray.
+    """
+    if may_go_on is not None:
+        remark("looking at what is trained already ...")
+    elif inline:
         remark("looking through the rows ...")
     else:
         remark("connecting to Ray ..." if address or os.environ.get("RAY_ADDRESS") else "starting Ray ...")

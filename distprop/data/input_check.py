@@ -161,6 +161,6 @@ def bad_value(name: str, place: str, value: float, how: str = "", fill: str = ""
         why, fix = "its logarithm is no finite number", f"add to it first: `{name}: {{log: {{add: 1}}}}`"
     else:
         why = f"a network's numbers are float32, up to {LARGEST:.1e}: this one is too large for it"
-        scale = f"scale the column in training: `{name}: {{scale: 1e-30}}` or `{name}: standardize`"
+        scale = f"scale the column in training: `{name}: {{scale: {1 / abs(value):.0e}}}`"
         fix = f"correct the row, or {'divide the column when the file is written' if how == 'other' else scale}"
     return DataError(f"column {name!r} has {value} in row {place}", why, fix)

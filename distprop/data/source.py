@@ -189,7 +189,7 @@ def _footer(filesystem: Any, path: str) -> pq.FileMetaData:
         raise DataError(
             f"cannot read {path} as Parquet",
             f"{_first_line(error)} (not a Parquet file, or a truncated one)",
-            "write or download it again, or turn other formats into Parquet with `distprop import`",
+            f"write or download it again, or make Parquet of another format: `distprop import {path} --out FOLDER`",
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 OF_THE_MODEL = ("valid/", "test/")
 """Final metrics that are those of the kept model, whatever step the training ended at."""
@@ -44,3 +44,13 @@ class Measured:
         else:
             return None
         return name, found.value, found.time, found.step
+
+
+def time_in_run(client: Any, run_id: str, metric: str, value: float, time: int, step: int) -> int:
+    """When the run measured this value at this step, in milliseconds; `time` where it did not.
+
+    MLflow takes a point of another time for another point, and a process that goes on with a run knows no times of
+    what was measured before it. client: an MlflowClient.
+    """
+    same = (point for point in client.get_metric_history(run_id, metric) if (point.step, point.value) == (step, value))
+    return next((int(point.timestamp) for point in same), time)

@@ -15,6 +15,7 @@ from distprop.errors import DistpropError, UserError
 from distprop.tracking.address import make_client, settle_environment, without_secrets
 from distprop.tracking.database import deleted_experiment
 from distprop.tracking.layers import KINDS, draw_layers
+from distprop.tracking.measured import time_in_run
 from distprop.tracking.naming import cut, model_name
 from distprop.tracking.pictures import CURVES_FILE, LAYERS_FILE, draw_counts, draw_curves
 from distprop.tracking.spool import HANDLE, SpoolJob
@@ -303,7 +304,8 @@ class MlflowStore:
         with self._asking(run_id):
             if metrics:
                 data = _data_of(self.client.get_run(run_id))
-                points = [_metric(point, model_id, data.get(point.metric.partition("/")[0])) for point in metrics]
+                placed = [point._replace(time=time_in_run(self.client, run_id, *point)) for point in metrics]
+                points = [_metric(point, model_id, data.get(point.metric.partition("/")[0])) for point in placed]
                 self.client.log_batch(run_id, metrics=points)
 
     def end(self, run_id: str, status: str, time: int) -> None:

@@ -149,6 +149,13 @@ def test_resume_goes_on_with_the_kernel_of_the_run(run, training, kernels):
     assert kernels == ["auto"]
 
 
+@pytest.mark.parametrize("words", [("resume", "abc"), ("train", DIGITS, "--run-key", "k")])
+def test_what_may_have_ended_already_is_not_said_to_start_ray(run, training, words):  # noqa: ARG001
+    done = run(*words)
+    assert done.stderr.startswith("looking at what is trained already ...\n")
+    assert "starting Ray" not in done.stderr
+
+
 def test_show_prints_the_job_its_layers_and_its_shards(run, training):
     training.description = DESCRIPTION
     text = run("show", DIGITS).stdout

@@ -111,6 +111,16 @@ def test_predict_needs_no_target(run, data, save, tmp_path):
     np.testing.assert_allclose(out["prediction"].to_numpy(), model.predict(pq.read_table(data)), rtol=1e-5)
 
 
+def test_predict_says_what_to_do_where_the_data_lacks_a_column_of_the_model(run, save):
+    """The model's columns are fixed: the names that the data has instead are no advice."""
+    save("yes")
+    pq.write_table(rows(5).drop_columns(["z"]), "lacks.parquet")
+    done = run("predict", "model", "lacks.parquet", "--out", "out.parquet")
+    assert done.exit_code == 2
+    assert "add 'z' to the data, or train a model without it" in done.stderr
+    assert "use one of" not in done.stderr
+
+
 def changed(column, row, value):
     table = rows(20)
     values = table[column].to_pylist()

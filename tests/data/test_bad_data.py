@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from ruamel.yaml import YAML
 
 from distprop.data.source import open_source
@@ -108,6 +109,25 @@ def test_what_is_too_large_for_float32_is_named_before_training(
     with pytest.raises(DataError, match=r"'a' has .*e\+?\d+ in row 2 of row group 1 of .*bad\.parquet") as error:
         ready(path, features=features, **job)
     assert ("scale" if job == {} else "divide") in error.value.fix
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("values", "features"),
+    [
+        (at(np.arange(20.0), 9, 1e39), {"a": {}}),
+        (at(np.arange(20.0), 9, 1e200), {"a": "standardize"}),
+        (at(np.arange(20.0), 9, -1e300), {"a": {}}),
+    ],
+)
+def test_the_advice_about_a_number_too_large_works_where_it_is_followed(
+    tmp_path: Path, values: Any, features: Any
+) -> None:
+    path = write(tmp_path / "bad.parquet", columns(a=values, b=np.arange(20.0)))
+    with pytest.raises(DataError, match="too large") as error:
+        ready(path, features=["a"] if features == {"a": {}} else features)
+    (advised,) = re.findall("`(.*)`", error.value.fix)
+    assert np.isfinite(ready(path, features=yaml.safe_load(advised)).reader("train", 0).batch(0, 0).x).all()
 
 
 @pytest.mark.filterwarnings("error")

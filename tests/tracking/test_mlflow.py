@@ -199,6 +199,19 @@ def test_every_request_may_be_made_twice(store, run, home):
     assert store.last_step(run.run_id, "valid/loss") == -1
 
 
+def test_a_metric_of_the_model_is_no_second_point_where_a_later_process_links_it(store, run, home):
+    """A job that was killed after the evaluation of the kept model links it by the time at which it goes on."""
+    uri = store.model(run.run_id, str(numbers().save(home / "linked")), 8, "d")
+    measured, later = Point("valid/loss", 0.25, 1_700_000_000_000, 8), 1_700_000_090_000
+    store.log(run.run_id, [measured], {})
+    new = Point("test/loss", 0.5, later, 8)
+    store.link(run.run_id, uri, [measured._replace(time=later), new])
+    assert len(store.client.get_metric_history(run.run_id, "valid/loss")) == 1
+    assert len(store.client.get_metric_history(run.run_id, "test/loss")) == 1
+    of_model = store.client.get_logged_model(uri.removeprefix("models:/")).metrics
+    assert {metric.key: metric.value for metric in of_model} == {"valid/loss": 0.25, "test/loss": 0.5}
+
+
 def test_a_run_is_found_again_by_its_token_and_begun_anew_where_it_is_gone(store, run):
     token = store.client.get_run(run.run_id).data.tags["distprop.token"]
     job = SpoolJob(store.uri, "exp", "direct", token, 1)
