@@ -114,7 +114,7 @@ class Warned(Event):
     """Something goes wrong in a layer, or in what the job stands on; said once for each layer and kind."""
 
     version: int
-    kind: str  # "vanishing", "exploding", "dead", "saturated"; "checkpoint"
+    kind: str  # "vanishing", "exploding", "dead", "saturated"; of the job "checkpoint", "classes", "huge_loss", ...
     layer: str  # "" where it is not about a layer
     what: str
     fix: str

@@ -125,7 +125,7 @@ class Data(Strict):
 
 
 class EarlyStopping(Strict):
-    """End training when a metric has not become better for a while; the best model is kept."""
+    """End training when a metric has not become better for a while; the model that was best by it is kept."""
 
     metric: EvaluationMetric = Field(description="what is watched, measured on `data.valid`", examples=["valid/loss"])
     patience: PositiveInt = Field(description="evaluations without a better value", examples=[3])
@@ -186,7 +186,7 @@ class Checkpoint(Strict):
     keep_last: PositiveInt = Field(default=2, description="how many of the newest are kept", examples=[2])
     keep_best: EvaluationMetric | None = Field(
         default=None,
-        description="the metric of `data.valid` that chooses the model; null: the last model",
+        description="metric of `data.valid` that chooses the model; null: that of early stopping, else the last model",
         examples=["valid/accuracy"],
     )
     dir: str | None = Field(

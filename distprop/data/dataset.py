@@ -83,7 +83,7 @@ def prepare(
     _check_categories(features, parts, found)
     _check_augmentation(augmentation, features)
     encoding = Encoding(features, targets, wanted.weight, augmentation)
-    splits = {name: _split(name, part, wanted, found[name]) for name, part in parts.items()}
+    splits = {name: _split(name, part, wanted, found[name], targets) for name, part in parts.items()}
     return Dataset(
         splits,
         encoding,
@@ -286,10 +286,12 @@ def _units(wanted: Wanted, target: Column, found: Mapping[str, ShardSurvey]) -> 
     return units
 
 
-def _split(name: str, part: Part, wanted: Wanted, found: ShardSurvey) -> Split:
+def _split(name: str, part: Part, wanted: Wanted, found: ShardSurvey, targets: Targets) -> Split:
     train = name == "train"
     plan = (plan_data if train else DataPlan)(part.rows, wanted.shards, wanted.batch_size)
-    return Split(name, part, plan, found.receipt, _digest(part, found), part.source.name)
+    counts = found.distinct[targets.column.name].values if targets.classes else {}
+    labels = tuple(counts.get(label, (0, 0))[0] for label in targets.classes or ())
+    return Split(name, part, plan, found.receipt, _digest(part, found), part.source.name, labels)
 
 
 def _digest(part: Part, found: ShardSurvey) -> str:

@@ -21,6 +21,7 @@ class Split:
     receipt: int
     digest: str  # 32 hex digits: of schema, rows and receipt
     written: str  # the path as the user wrote it
+    labels: tuple[int, ...] = ()  # rows of each class, in the order of the classes
 
 
 @dataclass(frozen=True)

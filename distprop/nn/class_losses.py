@@ -18,7 +18,13 @@ def softmax_cross_entropy(label_smoothing: float = 0.0, class_weights: Sequence[
 
     outputs (N, K); labels (N,) int in 0..K-1. label_smoothing s: the target gives the label 1 - s, and all K
     classes s / K (Szegedy et al. 2016, arXiv:1512.00567). class_weights (K,): a row's loss is multiplied by the
-    weight of its label; what it is divided by in the end, the row weights, is not.
+    weight of its label; what it is divided by in the end, the sum of row weights, is not.
+
+    That is the definition of Keras' `class_weight`. The mean of PyTorch's CrossEntropyLoss(weight=...) divides by the
+    sum of the labels' weights instead: ours is PyTorch's, times the mean of class_weights[label] over the batch. With
+    `balanced` that factor is 1 over all training rows, so the learning rate keeps its meaning. With label_smoothing it
+    is Keras' definition, too: the whole smoothed loss of a row is multiplied by the weight of its label, where PyTorch
+    multiplies each class' part by that class' weight.
     """
     require_number("softmax_cross_entropy.label_smoothing", label_smoothing, 0.0, 1.0)
     by_class = _by_class("softmax_cross_entropy", class_weights)
@@ -32,7 +38,8 @@ def binary_cross_entropy(label_smoothing: float = 0.0, class_weights: Sequence[f
     """-log of the probability that sigmoid(outputs) gives the label, in nats.
 
     outputs (N, 1) or (N,); labels (N,) 0/1. label_smoothing s: the target is 1 - s / 2 for 1, s / 2 for 0.
-    class_weights (2,): as in softmax_cross_entropy.
+    class_weights (2,): as in softmax_cross_entropy, also with label_smoothing. PyTorch's BCEWithLogitsLoss has
+    `pos_weight` in their place, which is [1, pos_weight] here without label_smoothing.
     """
     require_number("binary_cross_entropy.label_smoothing", label_smoothing, 0.0, 1.0)
     by_class = _by_class("binary_cross_entropy", class_weights)

@@ -11,7 +11,7 @@ from distprop.nn.class_metrics import AVERAGES, SHARES, accuracy, log_loss, shar
 from distprop.nn.loss import Task
 from distprop.nn.metric import Metric
 from distprop.nn.rank_metrics import average_precision, operating_point, roc_auc
-from distprop.nn.value_metrics import mae, mse, pinball, r2, rmse
+from distprop.nn.value_metrics import mae, mse, pinball, r2, r2_variance_weighted, rmse
 from distprop.suggest import suggest_name
 
 METRIC_KINDS: Mapping[str, Callable[..., Metric]] = {
@@ -22,7 +22,9 @@ METRIC_KINDS: Mapping[str, Callable[..., Metric]] = {
 }
 """Metrics that are made, some of them with settings."""
 METRICS: Mapping[str, Metric] = {
-    **{metric.name: metric for metric in (accuracy, mae, mse, rmse, r2, log_loss, top(3), top(5))},
+    **{
+        metric.name: metric for metric in (accuracy, mae, mse, rmse, r2, r2_variance_weighted, log_loss, top(3), top(5))
+    },
     **{kind + average: share(kind, average) for kind in SHARES for average in AVERAGES},
     **{f"{kind}_per_class": share_per_class(kind) for kind in SHARES},
     **{name: make() for name, make in METRIC_KINDS.items()},

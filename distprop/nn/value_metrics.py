@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -34,15 +35,19 @@ def _spread(outputs: Array, targets: Array, weights: Array | None) -> Sums:
     return np.asarray(terms.sum(axis=0))
 
 
-def _explained(total: Sums, weight: float) -> float:
-    """1 - (squared errors) / (spread of the targets), mean over outputs; constant targets: 1 if met, else 0."""
+def _explained(total: Sums, weight: float, by_spread: bool = False) -> float:
+    """1 - (squared errors) / (spread of the targets), mean over outputs; constant targets: 1 if met, else 0.
+
+    by_spread: each output counts by the spread of its target, unless all are constant.
+    """
     if not weight:
         return math.nan
     squared, targets, squares = total.reshape(3, -1)
     spread = np.maximum(squares - targets * targets / weight, 0.0)
     constant = spread <= 1e-14 * squares  # what is left is rounding
     shares = np.where(constant, squared > 1e-14 * squares, squared / np.where(constant, 1.0, spread))
-    return float(np.mean(1.0 - shares))
+    counts = np.where(constant, 0.0, spread) if by_spread and not constant.all() else None
+    return float(np.average(1.0 - shares, weights=counts))
 
 
 mae = Metric("mae", VALUES, one_sum, _absolute, mean_of)
@@ -52,7 +57,15 @@ mse = Metric("mse", VALUES, one_sum, _squares, mean_of)
 rmse = Metric("rmse", VALUES, one_sum, _squares, lambda total, weight: math.sqrt(mean_of(total, weight)))
 """Root of the mean squared error."""
 r2 = Metric("r2", VALUES, lambda outputs: 3 * outputs, _spread, _explained, higher_is_better=True)
-"""The share of the targets' variance that is explained; as scikit-learn's r2_score."""
+"""The share of the targets' variance that is explained, of several outputs the mean of their shares.
+
+As scikit-learn's r2_score with its default, `multioutput="uniform_average"`.
+"""
+r2_variance_weighted = r2._replace(name="r2_variance_weighted", value=partial(_explained, by_spread=True))
+"""The same with each output counting by its target's variance, in the target's units: that of all outputs together.
+
+As scikit-learn's r2_score with `multioutput="variance_weighted"`.
+"""
 
 
 def pinball(quantiles: Sequence[float] | float | None = None, outputs_at: tuple[float, ...] = ()) -> Metric:

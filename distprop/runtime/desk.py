@@ -15,7 +15,7 @@ from distprop.protocol.course import Course
 from distprop.protocol.effects import Send
 from distprop.runtime import examining
 from distprop.runtime.blueprint import Blueprint
-from distprop.runtime.judge import Criteria, Opinion, best_version, judge
+from distprop.runtime.judge import Criteria, Opinion, best_version, first_unmeasured, judge
 from distprop.runtime.timeline import Timeline
 
 Emit = Callable[[events.Event], None]
@@ -174,10 +174,15 @@ class Desk:
         version, split = gathered.round.version, self.course.split
         found = {f"{split}/{name}": value for name, value in self._layout.read(gathered.tail[:-LIMBS]).items()}
         opinion = judge(self.criteria, self.history, version, found)
+        unmeasured = first_unmeasured(self.criteria, self.history, found)
         self.history.append(opinion)
         self.factor *= opinion.factor
         self.metrics.update(found)
         self.emit(self._evaluated(gathered, opinion))
+        for name in unmeasured:
+            what = f"{name} is NaN: it chooses nothing, and counts as no better than before"
+            fix = "see that data.valid has rows of every class, and that outputs are finite"
+            self.emit(events.Warned(self.clock(), version, "not_a_number", "", what, fix))
         idle = self._layout.read_activity(gathered.tail[:-LIMBS]) if split == "valid" else {}
         if idle:
             self.emit(events.Diagnosed(self.clock(), version, idle))

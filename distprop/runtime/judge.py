@@ -43,6 +43,19 @@ def judge(criteria: Criteria, history: Iterable[Opinion], version: int, metrics:
     return Opinion(version, dict(metrics), best, _has_stalled(criteria, past, metrics), factor)
 
 
+def watched_metrics(criteria: Criteria) -> tuple[str, ...]:
+    """The metrics that choose the model or end the training, each once."""
+    return tuple(dict.fromkeys(name for name in (criteria.keep_best, criteria.stop_metric) if name))
+
+
+def first_unmeasured(criteria: Criteria, history: Iterable[Opinion], metrics: Mapping[str, float]) -> tuple[str, ...]:
+    """The watched metrics that are NaN in `metrics`, and were a number whenever they were measured before."""
+    plateau = (criteria.plateau.metric,) if criteria.plateau else ()
+    watched, past = dict.fromkeys((*watched_metrics(criteria), *plateau)), list(history)
+    before = {name for name in watched if any(math.isnan(opinion.metrics[name]) for opinion in past)}
+    return tuple(name for name in watched if name not in before and math.isnan(metrics[name]))
+
+
 def best_version(criteria: Criteria, history: Iterable[Opinion]) -> int | None:
     """The version that is kept; None where that is the last one."""
     kept = [opinion.version for opinion in history if opinion.best]

@@ -14,9 +14,9 @@ from distprop.nn.metrics import build_metrics
 from distprop.protocol.course import Course
 from distprop.runtime.blueprint import Blueprint
 from distprop.runtime.judge import Criteria
-from distprop.suggest import suggest_name
 from distprop.training.answering import require_few_enough_values
 from distprop.training.target_units import with_target_units
+from distprop.training.watched_metrics import require_comparable, require_watched
 from distprop.training.weighing import with_numbers, without_classes
 
 MOST_GATHERED = 2_000_000
@@ -46,7 +46,7 @@ def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     """Open and survey the data, build the network on its shapes. Raises UserError for whatever does not fit."""
     loss = build_loss(without_classes(job.loss))
     metrics = build_metrics(job.metrics, loss.task, loss.quantiles)
-    _require_watched(job, ["loss", *(name for metric in metrics for name in metric.names)])
+    require_watched(job, ["loss", *(name for metric in metrics for name in metric.names)])
     job = with_target_units(job, loss)
     data = data_settings(job)
     dataset = prepare(data, job.seed, loss.task, declared_outputs(job.model), survey_map)
@@ -55,29 +55,14 @@ def assemble(job: Job, survey_map: SurveyMap = map) -> Assembly:
     count = len(classes) if classes is not None else dataset.targets.outputs
     job = with_layers(job, dataset.input_shape, loss.outputs_for(count))
     last = job.train.last_version(dataset.train_plan.steps_per_epoch)
-    blueprint = make_blueprint(job, dataset, last, with_numbers(job.loss, dataset, survey_map))
+    blueprint = make_blueprint(job, dataset, last, with_numbers(job.loss, dataset))
     require_outputs(blueprint.network, loss, count)
     _require_room(blueprint)
     _ = blueprint.optimizer, blueprint.groups  # built here: what is wrong with them is said before anything starts
     _require_rows_alone(blueprint)
-    return Assembly(job, blueprint, make_course(job, blueprint), make_criteria(job, blueprint))
-
-
-def _require_watched(job: Job, measured: Sequence[str]) -> None:
-    """Raise ConfigError unless the metrics that the job keeps or stops by are measured."""
-    stopping = job.train.early_stopping
-    for key, watched in (
-        ("checkpoint.keep_best", job.checkpoint.keep_best),
-        ("train.early_stopping.metric", stopping.metric if stopping else None),
-        ("reduce_on_plateau.metric", job.optimizer.watched),
-    ):
-        name = watched.removeprefix("valid/") if watched else "loss"
-        if name not in measured:
-            raise ConfigError(
-                f"`{key}` watches `{watched}`, which is not measured",
-                f"this job measures {', '.join(f'valid/{one}' for one in measured)}",
-                suggest_name(name, measured, "valid/"),
-            )
+    criteria = make_criteria(job, blueprint)
+    require_comparable(criteria, dataset)
+    return Assembly(job, blueprint, make_course(job, blueprint), criteria)
 
 
 def _require_room(blueprint: Blueprint) -> None:
@@ -181,10 +166,10 @@ def test_course(course: Course, dataset: Dataset, version: int) -> Course:
 
 
 def make_criteria(job: Job, blueprint: Blueprint) -> Criteria:
-    """What the job watches."""
+    """What the job watches; the metric that stops it keeps its best version, too, unless another one does."""
     stopping = job.train.early_stopping
     return Criteria(
-        keep_best=job.checkpoint.keep_best,
+        keep_best=job.checkpoint.keep_best or (stopping.metric if stopping else None),
         stop_metric=stopping.metric if stopping else None,
         patience=stopping.patience if stopping else 0,
         min_delta=stopping.min_delta if stopping else 0.0,

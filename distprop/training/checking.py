@@ -28,6 +28,7 @@ from distprop.training.describing import notes
 from distprop.training.memory_need import VALUE, require_memory
 from distprop.training.placing import Placement, available_cpus, callers_ray, place, require
 from distprop.training.request import Request
+from distprop.training.run_warnings import warnings_before
 
 GRADIENT_ROWS = 8
 GRADIENT_ERROR = 1e-6  # relative, in float64; a wrong gradient has 1e-3 and more
@@ -140,6 +141,8 @@ def _warnings(assembly: Assembly, placement: Placement) -> Iterator[CheckResult]
     """Fine, but: what trains slowly or badly."""
     for sentence in advise(assembly.dataset):
         yield CheckResult("files", True, sentence, "write the files again, where speed or quality count")
+    for kind, what, fix in warnings_before(assembly):
+        yield CheckResult(kind, True, what, fix)
     for sentence in notes(assembly, placement):
         yield CheckResult("plan", True, sentence, "see `distprop show` for the shards and their leaves")
 

@@ -3,7 +3,7 @@
 import math
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from distprop import checkpoint, events
@@ -21,7 +21,9 @@ from distprop.training.assembling import Assembly, test_course
 from distprop.training.interrupting import Interrupts
 from distprop.training.logged_job import run_parameters, with_logged_source
 from distprop.training.loss_limit import LossLimit
+from distprop.training.run_warnings import RunWarning, warnings_after, warnings_before
 from distprop.training.starting import StartingPoint
+from distprop.training.watched_metrics import require_measured
 
 Emit = Callable[[events.Event], None]
 
@@ -50,15 +52,18 @@ class Conductor:
         """
         self.emit(self._run_started(start))
         self._warn(start)
+        self._say(start.version, warnings_before(self.assembly))
         desk, version, interrupted = self._train(start)
         if interrupted:
             return self._interrupted(desk, version)
+        require_measured(self.assembly.criteria, desk.history, self.papers.folder)
         kept, measured = self._kept(desk, version)
         tested = self._test(kept, measured.get(THRESHOLD, math.nan))
         if tested is None:
             return self._interrupted(desk, version)
         metrics = {**desk.metrics, **measured, **tested}
         model = self._model(kept, metrics)
+        self._say(kept, warnings_after(self.assembly.blueprint, metrics))
         return Outcome.of(desk, "finished", version, metrics, model)
 
     def _kept(self, desk: Desk, version: int) -> tuple[int, Mapping[str, float]]:
@@ -116,6 +121,10 @@ class Conductor:
         """Say what is odd about where the training goes on."""
         for what, fix in start.warnings:
             self.emit(events.Warned(time.time(), start.version, "checkpoint", "", what, fix))
+
+    def _say(self, version: int, warnings: Iterable[RunWarning]) -> None:
+        for kind, what, fix in warnings:
+            self.emit(events.Warned(time.time(), version, kind, "", what, fix))
 
     def _session(self, desk: Desk, first: Round, source: str | None, factor: float) -> Finish:
         servers = self.cluster.servers

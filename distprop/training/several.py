@@ -14,7 +14,7 @@ from typing import Any
 
 from distprop import checkpoint, philox
 from distprop.config import Job
-from distprop.errors import CheckpointError
+from distprop.errors import CheckpointError, DivergedError, TrainingError
 from distprop.files import Folder
 from distprop.nn.metrics import lower_is_better
 from distprop.report import Start
@@ -50,14 +50,26 @@ def compared_by(job: Job) -> str:
 
 
 def best_of(rows: Sequence[Start], metric: str) -> Start | None:
-    """The finished start with the best value, of equal ones the first; None where none has finished."""
+    """The finished start with the best value, of equal ones the first; None where none has one that is a number."""
     sign = 1.0 if lower_is_better(metric.rpartition("/")[2]) else -1.0
-    finished = [row for row in rows if row.status == "finished"]
-    return min(finished, key=lambda row: _rank(sign * row.metrics.get(metric, math.nan)), default=None)
+    values = [(row, row.metrics.get(metric, math.nan)) for row in rows if row.status == "finished"]
+    measured = [(row, sign * value) for row, value in values if not math.isnan(value)]
+    return min(measured, key=lambda one: one[1])[0] if measured else None
 
 
-def _rank(value: float) -> tuple[bool, float]:
-    return (True, 0.0) if math.isnan(value) else (False, value)
+def none_is_best(rows: Sequence[Start], metric: str) -> TrainingError:
+    """Why none of the starts that have ended is kept."""
+    if any(row.status == "finished" for row in rows):
+        return TrainingError(
+            f"`{metric}` says which start is the best, and is NaN in all of them",
+            "data.valid has no rows, or one class where the metric tells classes apart, or outputs are not finite",
+            "set `checkpoint.keep_best` to another metric, such as `valid/loss`, or correct data.valid",
+        )
+    return DivergedError(
+        f"all {len(rows)} starts diverged",
+        f"in the first one, {rows[0].why}",
+        "lower the learning rate, set `optimizer.clip_norm: 1.0`, or standardize the features",
+    )
 
 
 def start_folders(folder: str) -> list[Folder]:

@@ -17,7 +17,7 @@ from distprop.training import results
 from distprop.training.carrying import Ground, Task, Training, connected, find_start
 from distprop.training.logged_job import run_parameters
 from distprop.training.recording import Recording, open_recording
-from distprop.training.several import ALL, best_of, compared_by, start_folders, task_of, what_is_known
+from distprop.training.several import ALL, best_of, compared_by, none_is_best, start_folders, task_of, what_is_known
 from distprop.training.starting import StartingPoint
 from distprop.trust import modules_of
 
@@ -184,11 +184,7 @@ class _Starts:
         """The best start's result, model and metrics, in the run of all."""
         best = best_of(self.rows, self.metric)
         if best is None:
-            raise DivergedError(
-                f"all {self.count} starts diverged",
-                f"in the first one, {self.rows[0].why}",
-                "lower the learning rate, set `optimizer.clip_norm: 1.0`, or standardize the features",
-            )
+            raise none_is_best(self.rows, self.metric)
         self._open_parent()
         result = _result_in(task_of(self.task, best.start).folder)
         model = load_model(result.model_uri or "", trust=modules_of(self.task.assembly.job.model))

@@ -5,8 +5,6 @@ from typing import Any
 
 from distprop.config import named
 from distprop.data.dataset import Dataset
-from distprop.data.survey import Request, SurveyMap
-from distprop.data.survey_cache import remembered_survey
 from distprop.errors import ConfigError
 from distprop.suggest import suggest_name
 
@@ -22,7 +20,7 @@ def without_classes(spec: Any) -> Any:
     return {name: {key: value for key, value in settings.items() if key != KEY}}
 
 
-def with_numbers(spec: Any, dataset: Dataset, survey_map: SurveyMap = map) -> Any:
+def with_numbers(spec: Any, dataset: Dataset) -> Any:
     """The loss with its class weights as a list in the order of the dataset's classes. Raises ConfigError."""
     name, settings = named(spec)
     given = settings.get(KEY) if isinstance(settings, Mapping) else None
@@ -32,7 +30,7 @@ def with_numbers(spec: Any, dataset: Dataset, survey_map: SurveyMap = map) -> An
     if isinstance(given, Mapping):
         given = _by_label(f"loss.{name}.{KEY}", given, classes)
     elif isinstance(given, str):
-        given = _balanced(f"loss.{name}.{KEY}", given, dataset, survey_map)
+        given = _balanced(f"loss.{name}.{KEY}", given, dataset)
     elif isinstance(given, list | tuple) and len(given) != len(classes):
         raise ConfigError(
             f"`loss.{name}.{KEY}` has {len(given)} weights",
@@ -56,13 +54,13 @@ def _by_label(key: str, given: Mapping[Any, Any], classes: tuple[Any, ...]) -> l
     return [weights.get(label, 1.0) for label in classes]
 
 
-def _balanced(key: str, given: str, dataset: Dataset, survey_map: SurveyMap) -> list[float]:
+def _balanced(key: str, given: str, dataset: Dataset) -> list[float]:
     """N / (K n) for a class of which n of the N training rows are, as scikit-learn's `balanced`."""
     if given != BALANCED:
         raise ConfigError(
             f"`{key}` is {given!r}", "it is a list, a mapping from labels, or `balanced`", f"write {KEY}: {BALANCED}"
         )
-    counts = label_counts(dataset, survey_map)
+    counts = dict(zip(dataset.targets.classes or (), dataset.splits["train"].labels, strict=True))
     for label, count in counts.items():
         if not count:
             raise ConfigError(
@@ -72,14 +70,6 @@ def _balanced(key: str, given: str, dataset: Dataset, survey_map: SurveyMap) -> 
             )
     rows = sum(counts.values())
     return [rows / (len(counts) * count) for count in counts.values()]
-
-
-def label_counts(dataset: Dataset, survey_map: SurveyMap = map) -> dict[Any, int]:
-    """How many training rows are of each class, in the order of the classes. Reads the target's column only."""
-    target, split = dataset.targets.column, dataset.splits["train"]
-    request = Request((), (target,), (target.name,), learn=False)
-    found = remembered_survey(split.part, request, split.plan.shards, survey_map).distinct[target.name].values
-    return {label: found.get(label, (0, 0))[0] for label in dataset.targets.classes or ()}
 
 
 def _listed(classes: tuple[Any, ...]) -> str:

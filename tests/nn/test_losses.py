@@ -288,6 +288,34 @@ def test_a_class_weight_is_a_row_weight():
     np.testing.assert_array_equal(dout, grad)
 
 
+CLASS_WEIGHTS = np.array([0.5, 2.0, 0.0, 1.5])
+
+
+def log_shares(outputs):
+    return outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+
+
+def test_class_weights_are_kerass_and_pytorchs_times_the_mean_weight_of_the_labels():
+    outputs, targets, _ = drawn("softmax_cross_entropy", 9, 4)
+    given = {"softmax_cross_entropy": {"class_weights": CLASS_WEIGHTS.tolist()}}
+    ours = build_loss(given).value_and_gradient(outputs, targets, None, np.empty_like(outputs)) / len(outputs)
+    own, rows = CLASS_WEIGHTS[targets], -log_shares(outputs)[np.arange(9), targets]
+    assert ours == pytest.approx((own * rows).mean(), rel=1e-12), "Keras: sum_over_batch_size"
+    pytorch = (own * rows).sum() / own.sum()  # CrossEntropyLoss(weight=..., reduction="mean")
+    assert ours == pytest.approx(pytorch * own.mean(), rel=1e-12)
+
+
+def test_a_class_weight_multiplies_the_whole_smoothed_loss_of_its_rows_as_in_keras():
+    outputs, targets, _ = drawn("softmax_cross_entropy", 9, 4)
+    given = {"softmax_cross_entropy": {"class_weights": CLASS_WEIGHTS.tolist(), "label_smoothing": 0.2}}
+    ours = build_loss(given).value_and_gradient(outputs, targets, None, np.empty_like(outputs))
+    aims = 0.8 * np.eye(4)[targets] + 0.2 / 4
+    keras = (CLASS_WEIGHTS[targets] * -(aims * log_shares(outputs)).sum(axis=1)).sum()
+    pytorch = -(aims * CLASS_WEIGHTS * log_shares(outputs)).sum()  # before its mean: each class by its own weight
+    assert ours == pytest.approx(keras, rel=1e-12)
+    assert ours != pytest.approx(pytorch, rel=1e-3), "or the two could not be told apart"
+
+
 def test_gaussian_predicts_means_and_needs_two_outputs_a_value():
     loss = LOSSES["gaussian"]
     outputs = np.arange(12.0).reshape(2, 6)

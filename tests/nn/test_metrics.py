@@ -19,7 +19,7 @@ RANKED = ("roc_auc", "average_precision")
 CASES = {
     **dict.fromkeys(("accuracy", "log_loss", *RANKED), (1, 4)),
     **dict.fromkeys([name + of for name in SHARED for of in ("", "_macro", "_micro", "_per_class")], (1, 4)),
-    **dict.fromkeys(("mae", "mse", "rmse", "r2", "pinball"), (1, 3)),
+    **dict.fromkeys(("mae", "mse", "rmse", "r2", "r2_variance_weighted", "pinball"), (1, 3)),
     **dict.fromkeys(("top_3", "top_5"), (2, 7)),
     "operating_point": (1,),
 }
@@ -92,7 +92,19 @@ def test_regression_metrics_are_scikit_learns(width, weighted):
     }.items():
         expected = function(targets, outputs, sample_weight=weights)
         assert value_of(name, outputs, targets, weights) == pytest.approx(expected, rel=1e-12)
+    targets[:, -1] = 1e3 * targets[:, -1]  # of another variance: not each output's share counts alike
+    for name, how in {"r2": "uniform_average", "r2_variance_weighted": "variance_weighted"}.items():
+        expected = reference.r2_score(targets, outputs, sample_weight=weights, multioutput=how)
+        assert value_of(name, outputs, targets, weights) == pytest.approx(expected, rel=1e-12)
     assert value_of("rmse", outputs, targets) == pytest.approx(math.sqrt(value_of("mse", outputs, targets)))
+
+
+def test_outputs_whose_target_is_constant_do_not_count_by_variance():
+    targets = np.array([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0]])
+    outputs = targets + np.array([0.1, 3.0])
+    alone = value_of("r2", outputs[:, :1], targets[:, :1])
+    assert value_of("r2_variance_weighted", outputs, targets) == pytest.approx(alone, rel=1e-12)
+    assert value_of("r2_variance_weighted", outputs[:, 1:], targets[:, 1:]) == 0.0
 
 
 @pytest.mark.parametrize("width", [1, 4])

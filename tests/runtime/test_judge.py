@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprop.optim.schedules import reduce_on_plateau
-from distprop.runtime.judge import Criteria, Opinion, judge
+from distprop.runtime.judge import Criteria, Opinion, best_version, first_unmeasured, judge
 
 
 def rates(values, metric="valid/loss", **settings_):
@@ -78,3 +78,39 @@ def test_torch_waits_for_one_evaluation_more(values, patience):
         scheduler.step(value)
         theirs.append(optimizer.param_groups[0]["lr"])
     assert rates(values, factor=0.5, patience=patience, min=0.125) == theirs
+
+
+SCORES = st.lists(st.sampled_from([0.1, 0.5, 0.9, math.nan, math.inf, -math.inf]), min_size=1, max_size=9)
+
+
+def judged(criteria, values):
+    history = []
+    for version, value in enumerate(values):
+        history.append(judge(criteria, history, version, {"valid/roc_auc": value}))
+    return history
+
+
+@given(SCORES)
+@settings(deadline=None)
+def test_nan_is_never_the_best(values):
+    kept = best_version(Criteria(keep_best="valid/roc_auc"), judged(Criteria(keep_best="valid/roc_auc"), values))
+    numbers = [value for value in values if not math.isnan(value)]
+    assert kept == (values.index(max(numbers)) if numbers else None)
+
+
+@given(SCORES, st.integers(1, 3))
+@settings(deadline=None)
+def test_nan_counts_as_no_better_when_it_is_asked_whether_to_stop(values, patience):
+    criteria = Criteria(stop_metric="valid/roc_auc", patience=patience)
+    worst = [-math.inf if math.isnan(value) else value for value in values]
+    assert [one.stop for one in judged(criteria, values)] == [one.stop for one in judged(criteria, worst)]
+
+
+def test_a_metric_that_is_nan_is_told_of_once():
+    criteria = Criteria(keep_best="valid/a", stop_metric="valid/b", patience=9)
+    history, told = [], []
+    for version, (a, b) in enumerate([(0.5, 0.5), (math.nan, 0.5), (0.5, math.nan), (math.nan, math.nan)]):
+        found = {"valid/a": a, "valid/b": b}
+        told.append(first_unmeasured(criteria, history, found))
+        history.append(Opinion(version, found))
+    assert told == [(), ("valid/a",), ("valid/b",), ()]

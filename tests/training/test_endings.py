@@ -67,6 +67,23 @@ def test_the_model_is_the_best_one_not_the_last(rows: str, here: Path) -> None:
     assert kept.digest == ran.result.digest == load_model(kept.path).digest
 
 
+@pytest.mark.parametrize("servers", [1, 2])
+def test_early_stopping_keeps_the_best_model_by_the_metric_that_stops(rows: str, here: Path, servers: int) -> None:
+    ruin = {"sgd": {"learning_rate": {"step": {"value": 0.1, "boundaries": [5], "factor": 200.0}}}}
+    stopping = {"metric": "valid/loss", "patience": 3}
+    train = {"epochs": 8, "evaluate_every": "2 steps", "early_stopping": stopping}
+    ran = run(small_job(rows, here, optimizer=ruin, train=train), servers, tuple(range(servers)))
+    verdicts = ran.of(events.Evaluated)
+    best = min(verdicts, key=lambda verdict: verdict.metrics["valid/loss"])
+    assert verdicts[-1].stop and verdicts[-1].version > best.version, "or this could not fail"
+    (kept,) = ran.of(events.ModelSaved)
+    assert kept.version == best.version
+    assert ran.result.metrics["valid/loss"] == best.metrics["valid/loss"]
+    other = run(small_job(rows, here / "other", optimizer=ruin, train=train, checkpoint__keep_best="valid/accuracy"))
+    chosen = max(other.of(events.Evaluated), key=lambda verdict: verdict.metrics["valid/accuracy"])
+    assert other.of(events.ModelSaved)[0].version == chosen.version, "what a job names comes first"
+
+
 def test_test_rows_are_measured_once_with_the_kept_model(rows: str, here: Path) -> None:
     test = table(60, seed=9)
     job = small_job(rows, here, data__test=written(here, test, "test"), checkpoint__keep_best="valid/loss")

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from distprop import events
-from distprop.errors import CheckpointError, DivergedError
+from distprop.errors import CheckpointError, DivergedError, TrainingError
 from distprop.model import load_model
 from distprop.training import resume
-from distprop.training.several import best_of, compared_by, seed_of
+from distprop.training.several import best_of, compared_by, none_is_best, seed_of
 from tests.runtime.small import Ran, run, small_job, stop_at
 
 
@@ -187,7 +187,10 @@ def test_a_missing_value_is_never_the_best() -> None:
 
     rows = [row(0, float("nan")), row(1, 0.4), row(2, 0.3), row(3, 0.3), row(4, 0.1, "failed")]
     assert best_of(rows, "valid/loss") == rows[2] and best_of(rows, "valid/accuracy") == rows[1]
-    assert best_of(rows[:1], "valid/loss") == rows[0] and best_of(rows[4:], "valid/loss") is None
+    assert best_of(rows[:1], "valid/loss") is None and best_of(rows[4:], "valid/loss") is None
+    why = none_is_best(rows[:1], "valid/loss")
+    assert type(why) is TrainingError and "NaN in all of them" in why.what
+    assert type(none_is_best(rows[4:], "valid/loss")) is DivergedError
 
 
 def test_what_compares_starts_is_what_chooses_versions(rows: str, here: Path) -> None:
