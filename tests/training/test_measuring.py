@@ -94,6 +94,9 @@ def test_rows_of_one_class_have_no_ranking_and_end_nothing(files: dict[str, str]
     rows = {**made_rows(1, 20, 2), "label": np.ones(20, np.int64)}
     job = job_of(files, here, 2)
     job["data"]["valid"] = written(here, rows, "ones")
+    with pytest.raises(ConfigError, match="all rows of"):  # but nothing can be chosen by it
+        run(job)
+    job["checkpoint"]["keep_best"] = "valid/loss"
     ran = run(job)
     assert np.isnan(ran.result.metrics["valid/roc_auc"]) and np.isnan(ran.result.metrics["valid/operating_threshold"])
     assert np.isfinite(ran.result.metrics["test/operating_threshold"])  # chosen where it can be
