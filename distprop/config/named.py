@@ -46,6 +46,22 @@ Spec = Annotated[
 ]
 
 
+def one_column(spec: dict[str, Any]) -> dict[str, Any]:
+    """The mapping itself, if it names exactly one column; a pydantic validator."""
+    if len(spec) != 1:
+        raise problem(
+            f"{len(spec)} columns ({', '.join(map(str, spec))})",
+            "a job predicts one column",
+            "write for example `target: {price: standardize}`; several values of a row are one column of lists",
+        )
+    return spec
+
+
+Target = Annotated[
+    Annotated[str, Field(min_length=1), Tag("<text>")]
+    | Annotated[dict[str, Any], AfterValidator(one_column), Tag("<mapping>")],
+    Discriminator(form),
+]
 Patterns = Annotated[tuple[str, ...], Field(strict=False)]
 Factor = Annotated[float, Field(ge=0)]
 

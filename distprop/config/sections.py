@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, field_validator, model_validator
 
 from distprop.config.interval import Interval, IntervalField
-from distprop.config.named import Spec, named
+from distprop.config.named import Target, named
 from distprop.config.strict import Strict, form, problem
 
 Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
@@ -72,7 +72,7 @@ class Data(Strict):
         description="what training rows go through, in order, and no others: flip, shift, crop, noise, amplitude",
         examples=[[{"flip": "horizontal"}, {"shift": 2}]],
     )
-    target: Spec = Field(
+    target: Target = Field(
         description="the column to predict; {column: standardize}: the model learns its values so (by default where "
         "the loss is about values), {column: null}: as they are",
         examples=["label", {"price": "standardize"}],

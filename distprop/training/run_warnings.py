@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from distprop.data.dataset import Dataset
 from distprop.runtime.blueprint import Blueprint
 from distprop.training.assembling import Assembly
 
@@ -11,6 +12,8 @@ STEPS_LOOKED_AT = 200
 """Of a schedule, spread evenly: so many show whether it ever leaves 0."""
 HUGE = 100.0
 """A loss of classes in nats, or of standardized values; that of a model that learned nothing is about 1."""
+OUTLYING, FEWEST_ROWS = 0.5, 20
+"""A row is told of that makes more than this share of the target's variance, among so many rows or more."""
 MOST_NAMED = 5
 
 
@@ -25,6 +28,7 @@ class RunWarning(NamedTuple):
 def warnings_before(assembly: Assembly) -> Iterator[RunWarning]:
     """What of the data and of the recipe lets a training learn little or nothing."""
     yield from _class_warnings(assembly)
+    yield from _outlier_warnings(assembly.dataset)
     if _never_moves(assembly.blueprint):
         fix = "set it in `optimizer`, where that was not meant; `distprop find-rate` proposes one"
         yield RunWarning("rate", "the learning rate is 0 in every step: the model stays as it begins", fix)
@@ -43,6 +47,18 @@ def _class_warnings(assembly: Assembly) -> Iterator[RunWarning]:
             some = ", ".join(map(repr, new[:MOST_NAMED])) + (", ..." if len(new) > MOST_NAMED else "")
             what = f"data.{name} has rows of {some}, and no training row is: they cannot be told"
             yield RunWarning("classes", what, f"put such rows into data.train, or take them out of data.{name}")
+
+
+def _outlier_warnings(dataset: Dataset) -> Iterator[RunWarning]:
+    """One value beside which all others look alike: its square is most of the sum of squares of what is learned."""
+    units, span, rows = dataset.targets.units, dataset.target_range, dataset.train_plan.rows
+    if units is None or span is None or len(units.mean) > 1 or rows < FEWEST_ROWS:
+        return
+    farthest = max(span, key=lambda value: abs(value - units.mean[0]))
+    share = ((farthest - units.mean[0]) / units.std[0]) ** 2 / rows
+    if share > OUTLYING:
+        what = f"one row makes {min(share, 1.0):.0%} of the target's variance: its target is {farthest:.6g}"
+        yield RunWarning("outlier", what, "correct or remove the row, or write the target's logarithm into the file")
 
 
 def _never_moves(blueprint: Blueprint) -> bool:

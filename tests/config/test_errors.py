@@ -61,6 +61,7 @@ MISTAKES = [  # (what is written, instead of, pieces of what, piece of the fix)
         "`on_divergence: stop`",
     ),
     ("target: y", "target: 3", "`data.target` must be text or mapping, not 3, in {file}, line 5", "`target: label`"),
+    ("target: y", "target: {y: null, z: null}", "`data.target`: 2 columns (y, z) in {file}", "one column of lists"),
     ("target: y", "target: y\n  batch_size: 4", "`data.batch_size` is 4, `data.shards` is 8", "to 4 or less"),
     (
         "target: y",

@@ -165,6 +165,7 @@ BY_NAME: dict[str, dict[str, Any]] = {
         "optimizer": {"sgd": {"momentum": 0.9, "learning_rate": {"polynomial": {"peak": 0.1, "power": 2}}}},
     },
     "absolute": {
+        "data__features": {"x": "standardize", "color": {"hash": 4}},
         "data__target": "count",
         "model": plain(1),
         "loss": "mean_absolute_error",

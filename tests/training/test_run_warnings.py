@@ -100,6 +100,19 @@ def test_a_huge_loss_at_the_end_is_told(here: Path) -> None:
     assert warned.keys() == {"huge_loss"}
 
 
+@pytest.mark.parametrize("outlier", [1e30, -1e9])
+def test_one_row_beside_which_all_others_look_alike_is_told(here: Path, outlier: float) -> None:
+    made = table()
+    label = made["x"][:, 0].astype(np.float64)
+    job = regression(here, data__valid=None)
+    assert list(warnings_before(assemble(load_job(job)))) == []
+    label[7] = outlier
+    job["data"]["train"] = written(here, {"x": made["x"], "label": label}, "outlying")
+    ran = run(job)
+    assert said(ran)["outlier"].startswith("one row makes 100% of the target's variance")
+    assert ran.result.status == "finished" and math.isfinite(ran.result.metrics["train/loss"])
+
+
 def test_what_losses_are_huge_depends_on_what_they_are_of(rows: str, here: Path) -> None:
     def kinds(job: dict[str, Any], **metrics: float) -> list[str]:
         found = {name.replace("_", "/"): value for name, value in metrics.items()}
