@@ -19,6 +19,7 @@ class ResidentTargets:
     """What is said of the classes."""
 
     outputs: int
+    spread: None = None  # classes have none
 
     @cached_property
     def classes(self) -> tuple[int, ...]:
