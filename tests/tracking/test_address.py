@@ -90,9 +90,12 @@ def test_a_server_that_refuses_the_real_call_is_refused_though_it_is_healthy():
 
 
 def test_the_page_of_a_store_is_mlflows_and_that_of_a_server_its_own():
-    assert ui.command("http://there:5000") == ["http://there:5000"]
+    assert ui.is_server("http://there:5000")
+    assert ui.pages("http://there:5000/").startswith("http://there:5000/#/experiments")
+    assert not ui.is_server("sqlite:///runs.db")
     shown = ui.command("sqlite:///runs.db", port=5001)
-    assert shown[1:] == ["-m", "mlflow", "ui", "--backend-store-uri", "sqlite:///runs.db", "--port", "5001"]
+    assert shown[1:6] == ["-m", "mlflow", "ui", "--backend-store-uri", "sqlite:///runs.db"]
+    assert shown[6:] == ["--host", "127.0.0.1", "--port", "5001", "--workers", "1"]
 
 
 def test_user_and_password_are_never_shown():
