@@ -6,6 +6,7 @@ from pathlib import Path
 
 from distprop.data.finding import covers
 from distprop.errors import ConfigError
+from distprop.system_errors import refusals
 
 
 def check_output(out: Path, files: Iterable[str], names: Iterable[str] = (), option: str = "--out") -> None:
@@ -14,11 +15,8 @@ def check_output(out: Path, files: Iterable[str], names: Iterable[str] = (), opt
     files: paths that the command reads; compared as files, so that a link or another spelling is the same file.
     names: folders and globs that it reads, of which a new file would become a part.
     """
-    if out.is_dir():
-        raise ConfigError(f"{option} {out} is a folder", "a file is written", f"name a file, as {out / 'out.parquet'}")
-    if out.exists() and not out.is_file():
-        raise ConfigError(f"{option} {out} is no plain file", "it would be replaced", "name a new file")
-    _check_parent(out, option)
+    with refusals(f"{option} {out!s:.300} cannot be written"):
+        _require_file(out, option)
     for file in files:
         if _same(out, Path(file)):
             raise ConfigError(
@@ -33,6 +31,15 @@ def check_output(out: Path, files: Iterable[str], names: Iterable[str] = (), opt
                 "a file written there would become a part of the input",
                 "name a file in another folder",
             )
+
+
+def _require_file(out: Path, option: str) -> None:
+    """It is one, or can become one."""
+    if out.is_dir():
+        raise ConfigError(f"{option} {out} is a folder", "a file is written", f"name a file, as {out / 'out.parquet'}")
+    if out.exists() and not out.is_file():
+        raise ConfigError(f"{option} {out} is no plain file", "it would be replaced", "name a new file")
+    _check_parent(out, option)
 
 
 def _check_parent(out: Path, option: str) -> None:

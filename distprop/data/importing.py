@@ -1,6 +1,7 @@
 """`distprop import`: CSV, NPZ, IDX and folders of images become Parquet that trains as it is."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,20 +42,24 @@ def import_data(
     for path in paths:
         with refusals(f"{path} cannot be read"):
             _require_readable(path)
+    with refusals(f"{', '.join(map(str, paths))} cannot be read"):
+        writers = _writers(paths, kind, size, grey, csv, say)
+    return _write(writers, Path(out).expanduser())
+
+
+def _writers(
+    paths: Sequence[Path], kind: str, size: tuple[int, int] | None, grey: bool, csv: CsvOptions, say: Say
+) -> Writers:
     kind = _kind_of(paths) if kind == "auto" else kind
     if kind in LEAVES_OUT:
         _tell_left_out(paths, LEAVES_OUT[kind], say)
     if kind == "images":
-        writers = _of_tables(read_images(paths, size, grey))
-    elif kind == "csv":
-        writers = _read_csv(paths, csv, say)
-    elif kind in READERS:
-        writers = READERS[kind](paths)
-    else:
-        raise DataError(
-            f"cannot import {kind!r}", f"known are {', '.join(('csv', *READERS, 'images'))}", "use one of them"
-        )
-    return _write(writers, Path(out).expanduser())
+        return _of_tables(read_images(paths, size, grey))
+    if kind == "csv":
+        return _read_csv(paths, csv, say)
+    if kind in READERS:
+        return READERS[kind](paths)
+    raise DataError(f"cannot import {kind!r}", f"known are {', '.join(('csv', *READERS, 'images'))}", "use one of them")
 
 
 def _require_readable(path: Path) -> None:
@@ -93,10 +98,11 @@ def _write(writers: Writers, out: Path) -> list[Path]:
                 write_whole(out / f"{name}.parquet", fill)
             written.append(out / f"{name}.parquet")
     except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        if made and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+        with suppress(OSError):  # what went wrong is what is told
+            for path in written:
+                path.unlink(missing_ok=True)
+            if made:
+                out.rmdir()
         raise
     return written
 

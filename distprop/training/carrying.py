@@ -2,20 +2,20 @@
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from distprop import checkpoint, events
-from distprop.errors import CheckpointError
+from distprop.errors import CheckpointError, TrainingError
 from distprop.files import Folder
 from distprop.numerics.fingerprint import Fingerprint
 from distprop.report import Result
 from distprop.runtime.desk import Papers
 from distprop.runtime.session import Cluster
-from distprop.system_errors import refusals
+from distprop.system_errors import explained
 from distprop.training import results
 from distprop.training.assembling import Assembly
 from distprop.training.clusters import connect, open_cluster
@@ -94,6 +94,16 @@ def nothing_to_resume(request: Request, folder: str) -> CheckpointError:
     )
 
 
+@contextmanager
+def _under_way(what: str) -> Iterator[None]:
+    """What the operating system refuses a training that has begun is no wrong input any more."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        told = explained(error, what)
+        raise TrainingError(told.what, told.why, told.fix) from error
+
+
 class Training:
     """A training under way: its parts, and how they end together."""
 
@@ -111,7 +121,8 @@ class Training:
         self.ground.interrupts.tell(self.recording.interrupt)
         emit = attended(doctor, self._stoppable(heard))
         try:
-            outcome = self._conductor(emit).run(start)
+            with _under_way("the training cannot go on"):
+                outcome = self._conductor(emit).run(start)
             model = self._save_model(outcome, emit)
             self._save_timeline(outcome, emit)
         except BaseException as error:
@@ -133,7 +144,7 @@ class Training:
         if not self.ground.request.profile:
             return
         trace = outcome.timeline.chrome()
-        with refusals(f"the timeline cannot be written into {self.task.folder}"):
+        with _under_way(f"the timeline cannot be written into {self.task.folder}"):
             Folder(self.task.folder).write(TIMELINE, trace.encode())
         emit(events.ProfileTaken(time.time(), trace, outcome.timeline.shares()))
 
@@ -191,7 +202,7 @@ class Training:
             return None
         local = "://" not in self.task.folder
         folder = Path(self.task.folder) if local else Path(tempfile.mkdtemp())
-        with refusals(f"the model cannot be written into {folder}; `distprop resume` writes it from its checkpoint"):
+        with _under_way(f"the model cannot be written into {folder}"):
             path = str(outcome.model.save(folder / "model"))
         version = outcome.model.metadata["version"]
         emit(events.ModelSaved(time.time(), version, path, outcome.model.digest))

@@ -33,7 +33,7 @@ class Ended:
 def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept, ended: Ended) -> Result:
     """The result as callers and `--json` get it."""
     outcome = ended.outcome
-    written = checkpoint.versions(ended.folder)
+    written = _versions(ended.folder)
     return Result(
         run_id=kept.run_id,
         status=outcome.status,
@@ -57,6 +57,15 @@ def make(assembly: Assembly, placement: Placement, cluster: Cluster, kept: Kept,
         noise_scale=ended.doctor.noise_scale,
         warnings=tuple(one.what for one in ended.doctor.warned),
     )
+
+
+def _versions(folder: str) -> list[str]:
+    """The checkpoints that are there; a training that has finished does not fail because they cannot be counted."""
+    try:
+        return checkpoint.versions(folder)
+    except OSError as error:
+        logging.getLogger("distprop").warning("the checkpoints in %s cannot be listed: %s", folder, error)
+        return []
 
 
 def planned(placement: Placement, cluster: Cluster, start: StartingPoint) -> Result:

@@ -32,8 +32,8 @@ def held(folder: str) -> Iterator[None]:
     if not Folder(folder).local:
         yield
         return
-    missing = [one for one in (Path(folder), *Path(folder).parents) if not one.exists()]
     try:
+        missing = [one for one in (Path(folder), *Path(folder).parents) if not one.exists()]
         descriptor = _take(Path(folder))
     except OSError as error:
         raise CheckpointError(
