@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from distprop.events import Event, ServerLost, StepEnded, Stop, WorkerJoined, WorkerLost
+from distprop.events import Evaluated, Event, ServerLost, StepEnded, Stop, WorkerJoined, WorkerLost
 from distprop.report import Result
 from distprop.runtime.ray import cluster as ray_cluster
 from distprop.training import conducting, resume, train
@@ -160,8 +160,15 @@ def test_workers_may_be_lost_without_end_as_long_as_steps_are_made(
 def test_servers_may_be_lost_again_and_again_as_long_as_checkpoints_are_made(
     calm: Result, rows: Path, tmp_path: Path, cluster: Running
 ) -> None:
-    faults = [{"kill": "server", "index": 0, "step": step} for step in (5, 12, 19, 26, 33)]
-    watch = Watch()
-    result = train(with_test_rows(rows, tmp_path, faults=faults), workers=2, address=cluster.address, listeners=[watch])
-    assert watch.seen(ServerLost) == len(faults)
+    """Killed in the barriers of evaluations, so that the job cannot have ended before; kept at 7, 14, 21 and 28."""
+    left = [8, 16, 24, 32]
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Evaluated) and event.version in left:
+            left.remove(event.version)
+            end(cluster.actors("Server"))
+
+    watch = Watch(listen)
+    result = train(with_test_rows(rows, tmp_path), workers=2, address=cluster.address, listeners=[watch])
+    assert watch.seen(ServerLost) == 4
     require_calm(result, calm)

@@ -35,10 +35,10 @@ class Threads:
         self._threads = [_started(server.serve)]
         self._workers = [WorkerProcess(me, 0, blueprint, secret, server.door.path) for me in range(workers)]
         self._threads += [_started(worker.serve) for worker in self._workers]
-        self._coordinator = CoordinatorProcess({0: server.door}, secret, PATIENCE, lambda: None)
+        self._coordinator = CoordinatorProcess({0: server.door}, secret, PATIENCE, lambda _: None)
 
     def run(self, session: Session) -> Finish:
-        ended = self._coordinator.run(session, self.workers)
+        ended = self._coordinator.run(session, range(self.workers), ())
         if ended.error is not None:
             raise ended.error
         return ended
