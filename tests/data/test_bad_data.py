@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import yaml
 from ruamel.yaml import YAML
 
 from distprop.data.source import open_source
@@ -127,7 +126,7 @@ def test_the_advice_about_a_number_too_large_works_where_it_is_followed(
     with pytest.raises(DataError, match="too large") as error:
         ready(path, features=["a"] if features == {"a": {}} else features)
     (advised,) = re.findall("`(.*)`", error.value.fix)
-    assert np.isfinite(ready(path, features=yaml.safe_load(advised)).reader("train", 0).batch(0, 0).x).all()
+    assert np.isfinite(ready(path, features=YAML(typ="safe").load(advised)).reader("train", 0).batch(0, 0).x).all()
 
 
 @pytest.mark.filterwarnings("error")
